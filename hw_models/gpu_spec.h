@@ -1,0 +1,41 @@
+#pragma once
+// Datasheet facts of a GPU and the ceilings seen on it, each with its source (gpus/*.yaml).
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hw_models/precision.h"
+#include "hw_models/units.h"
+
+namespace fleetsim {
+
+struct GpuSpec {
+  std::string name;                        // canonical: "h100-sxm"
+  std::string title;                       // "NVIDIA H100 SXM5 80 GB"
+  int architecture_sm = 0;                 // 80, 89, 90, 100, 120
+  bool data_centre = true;
+  std::map<NumberFormat, FlopsPerSecond> dense_peak;   // absent format: the GPU has none
+  BytesPerSecond memory_bandwidth;         // datasheet
+  Bytes memory_datasheet;                  // decimal GB
+  Bytes memory_reported;                   // what the driver reports; gpu_memory_utilization multiplies it
+  bool memory_reported_is_nominal = true;  // not read on a device
+  double l2_bytes = 0;
+  int sms = 0;
+  std::optional<BytesPerSecond> nvlink_per_direction;
+  BytesPerSecond pcie_per_direction;
+  double tdp_watts = 0;
+  // fixed costs and achieved ceilings of the roofline (kernels-and-cost-models §2, §4)
+  Seconds gemm_floor, attention_floor;
+  double gemm_efficiency = 0, gemm_bandwidth_share = 0, attention_bandwidth_share = 0, attention_efficiency = 0;
+  std::map<std::string, std::string> sources;   // field -> where the figure is from
+};
+
+/// All GPUs built in, by canonical name.
+const std::vector<GpuSpec>& gpu_catalogue();
+/// By canonical name or unambiguous short form ("h200"); nullptr when unknown.
+const GpuSpec* find_gpu(const std::string& name);
+std::vector<std::string> gpu_names();
+
+}  // namespace fleetsim

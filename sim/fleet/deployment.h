@@ -1,0 +1,36 @@
+#pragma once
+// A scenario's pools made concrete: GPU, model, memory plan, engine rules and step times per pool.
+
+#include <memory>
+#include <vector>
+
+#include "hw_models/kv_memory.h"
+#include "hw_models/step_time.h"
+#include "sim/engine/engine_rules.h"
+#include "sim/scenario/scenario.h"
+
+namespace fleetsim {
+
+struct PoolDeployment {
+  std::string name;
+  const GpuSpec* gpu = nullptr;
+  ModelSpec model;
+  EngineRules rules;               // every setting resolved for the engine version
+  MemoryPlan memory;
+  std::shared_ptr<const StepTime> step_time;
+  std::int64_t replicas = 1;
+  std::int64_t gpus_per_replica = 1;
+  double usd_per_gpu_hour = 0;
+  bool priced = false;
+  std::vector<std::string> notes;  // assumptions a reader must know
+};
+
+struct Deployment {
+  std::vector<PoolDeployment> pools;
+};
+
+/// Resolves every pool. Faults (does not fit, unsupported combination) go to `problems` with the place
+/// of the key that causes them; the result is usable only when there are none.
+Deployment deploy(const Scenario& scenario, Problems& problems);
+
+}  // namespace fleetsim
