@@ -31,8 +31,11 @@ struct YamlEntry {
   YamlNode value;
 };
 
+/// The user's text as a message shows it: one line, control characters escaped, at most 80 bytes.
+std::string shown(const std::string& text);
+
 /// Parses one document. Faults (syntax, duplicate keys, too deep, aliases, too large, several
-/// documents) go to `problems`; nullopt when nothing usable remains.
+/// documents) go to `problems`; nullopt when nothing usable remains. An empty text is a null value.
 std::optional<YamlNode> parse_yaml(const std::string& text, const std::string& file, Problems& problems);
 
 }  // namespace fleetsim
