@@ -3,6 +3,7 @@
 // never allocates) for the simulation, explained (operator by operator) for breakdowns and tests.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,10 +53,11 @@ struct OperatorCost {
   std::string source;      // "roofline", later "measured", "interpolated", ...
 };
 
-/// Price of an iteration by group; total = sum of the groups.
+/// Price of an iteration. total = attention + host_overhead + the three groups of group_time().
 struct Price {
   Seconds total;
-  Seconds attention;       // the one group that depends on more than the number of tokens
+  Seconds attention;       // depends on contexts, not on the number of tokens alone
+  Seconds host_overhead;   // what the host adds to the GPU's time: the part of it that is not hidden
 };
 
 /// A deployment priced: model on GPU in a precision with tensor parallelism.
@@ -71,14 +73,18 @@ class StepTime {
 
   /// The compiled price, under 100 ns, allocates nothing.
   Price price(const BatchShape& shape) const;
-  /// Compiled time of a group that depends on T alone (every group but attention).
+  /// Compiled time of a group that depends on the numbers of tokens and of sampled rows alone:
+  /// gemm, communication, elementwise. CHECK on attention and host_overhead: Price has them.
   Seconds group_time(CostGroup group, std::int64_t tokens, std::int64_t sampled_rows) const;
   /// Operator by operator; the sum of times equals price().total within 1e-9 relative.
   std::vector<OperatorCost> explain(const BatchShape& shape) const;
 
-  /// Useful model FLOPs and minimum HBM bytes of an iteration over all GPUs of the replica, linear in the shape
-  /// (weights bytes per iteration counted once per GPU), for MFU and MBU.
+  /// Useful model FLOPs over all GPUs of the replica, for MFU. Linear in the shape, no constant term: the
+  /// value of summed shapes is the sum of the values.
   Flops useful_flops(const BatchShape& shape) const;
+  /// Minimum HBM bytes of one iteration over all GPUs of the replica, for MBU: weights once per GPU (the
+  /// experts that the tokens hit, the embedding rows gathered), KV and activations. One iteration at a
+  /// time: weights are a constant term. Two lookups and a few multiply-adds.
   double minimum_bytes(const BatchShape& shape) const;
 
   /// Sliding window of the model in tokens, or 0.
@@ -91,5 +97,10 @@ class StepTime {
  private:
   // compiled tables: see step_time.cpp
 };
+
+/// Why this deployment cannot be priced (tensor parallelism does not divide the heads, a precision that no
+/// engine runs, ...), as one line for the user; nullopt when StepTime accepts it.
+std::optional<std::string> find_pricing_problem(const ModelSpec& model, const GpuSpec& gpu,
+                                                const Precision& precision, std::int64_t tp);
 
 }  // namespace fleetsim
