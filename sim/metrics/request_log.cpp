@@ -112,7 +112,8 @@ void RequestLog::fold() {
     for (std::size_t i = 0; i < slab.used; ++i) sketch(slab.requests[i]);
     slab.requests.reset();   // at once, so that the sketches replace the slabs instead of joining them
   }
-  slabs_ = {};
+  slabs_.clear();
+  slabs_.shrink_to_fit();
 }
 
 LatencySums RequestLog::sums(LatencyMetric metric, std::int32_t pool) const {
