@@ -1,0 +1,126 @@
+// The list of tensors, in the order of the forward pass. Shapes as in the Hugging Face implementations.
+
+#include "hw_models/weight_groups.h"
+
+#include <algorithm>
+
+#include "hw_models/check.h"
+
+namespace fleetsim {
+namespace {
+
+using Role = WeightRole;
+
+std::int64_t share(std::int64_t whole, std::int64_t tp) { return (whole + tp - 1) / tp; }
+
+/// Rows of the vocabulary on one rank: vLLM pads to 64 before it divides.
+std::int64_t vocabulary_rows(const ModelSpec& m, std::int64_t tp) {
+  return tp == 1 ? m.vocab : share((m.vocab + 63) / 64 * 64, tp);
+}
+
+void add_attention(const ModelSpec& m, std::int64_t tp, std::vector<WeightGroup>& groups) {
+  const std::int64_t heads = share(m.heads, tp);
+  if (m.latent) {
+    // q_a and kv_a have no head dimension: every rank holds both whole.
+    const LatentAttention& a = *m.latent;
+    groups.push_back({"latent down projection", Role::matrix,
+                      a.q_lora_rank + a.kv_lora_rank + a.rope_dim, m.hidden, m.layers});
+    groups.push_back({"query up projection", Role::matrix, heads * (a.nope_dim + a.rope_dim),
+                      a.q_lora_rank, m.layers});
+    groups.push_back({"latent kv projection", Role::matrix, heads * (a.nope_dim + a.v_dim),
+                      a.kv_lora_rank, m.layers});
+    groups.push_back({"output projection", Role::matrix, m.hidden, heads * a.v_dim, m.layers});
+    return;
+  }
+  const std::int64_t kv_heads = m.kv_heads_per_rank(tp);
+  groups.push_back({"qkv projection", Role::matrix, (heads + 2 * kv_heads) * m.head_dim, m.hidden,
+                    m.layers});
+  groups.push_back({"output projection", Role::matrix, m.hidden, heads * m.head_dim, m.layers});
+}
+
+void add_dense_ffn(const ModelSpec& m, std::int64_t tp, std::int64_t width, std::int64_t layers,
+                   const std::string& prefix, std::vector<WeightGroup>& groups) {
+  if (layers == 0 || width == 0) return;
+  const std::int64_t rows = (m.gated_ffn ? 2 : 1) * share(width, tp);
+  const char* up = m.gated_ffn ? "gate-up projection" : "up projection";
+  groups.push_back({prefix + up, Role::matrix, rows, m.hidden, layers});
+  groups.push_back({prefix + "down projection", Role::matrix, m.hidden, share(width, tp), layers});
+}
+
+void add_ffn(const ModelSpec& m, std::int64_t tp, std::vector<WeightGroup>& groups) {
+  if (!m.moe) {
+    add_dense_ffn(m, tp, m.ffn, m.layers, "", groups);
+    return;
+  }
+  const MixtureOfExperts& e = *m.moe;
+  const std::int64_t moe_layers = m.layers - e.dense_layers;
+  const std::int64_t width = share(e.expert_ffn, tp);
+  add_dense_ffn(m, tp, m.ffn, e.dense_layers, "", groups);
+  groups.push_back({"router", Role::router, e.experts, m.hidden, moe_layers});
+  groups.push_back(
+      {"expert gate-up", Role::expert, 2 * width, m.hidden, moe_layers, e.experts});
+  groups.push_back({"expert down", Role::expert, m.hidden, width, moe_layers, e.experts});
+  add_dense_ffn(m, tp, e.shared_experts * e.shared_ffn, moe_layers, "shared expert ", groups);
+}
+
+/// Norms, biases and sinks of one layer on a rank; biases follow the rows of their matrix.
+std::int64_t vectors_per_layer(const ModelSpec& m, std::int64_t tp) {
+  const std::int64_t heads = share(m.heads, tp), kv_heads = m.kv_heads_per_rank(tp);
+  std::int64_t elements = 2 * m.hidden * (m.layer_norm_bias ? 2 : 1);
+  if (m.latent) elements += m.latent->q_lora_rank + m.latent->kv_lora_rank;
+  if (m.qk_norm) elements += 2 * m.head_dim;
+  if (m.qkv_bias) elements += (heads + 2 * kv_heads) * m.head_dim;
+  if (m.attention_output_bias) elements += m.hidden;
+  if (m.attention_sinks) elements += heads;
+  if (m.ffn_bias && !m.moe) elements += share(m.ffn, tp) * (m.gated_ffn ? 2 : 1) + m.hidden;
+  return elements;
+}
+
+void add_vectors(const ModelSpec& m, std::int64_t tp, std::vector<WeightGroup>& groups) {
+  groups.push_back({"norms and biases", Role::vector, vectors_per_layer(m, tp), 1, m.layers});
+  groups.push_back({"final norm", Role::vector, m.hidden * (m.layer_norm_bias ? 2 : 1), 1});
+  if (m.position_embeddings > 0)
+    groups.push_back({"position embedding", Role::vector, m.position_embeddings, m.hidden});
+  if (!m.moe) return;
+  const MixtureOfExperts& e = *m.moe;
+  const std::int64_t moe_layers = m.layers - e.dense_layers;
+  if (m.ffn_bias) {
+    groups.push_back({"router bias", Role::vector, e.experts, 1, moe_layers});
+    groups.push_back({"expert biases", Role::expert_vector, 2 * share(e.expert_ffn, tp) + m.hidden,
+                      1, moe_layers, e.experts});
+  }
+  if (m.latent)  // DeepSeek-V3's e_score_correction_bias
+    groups.push_back({"router correction", Role::vector, e.experts, 1, moe_layers});
+}
+
+}  // namespace
+
+double WeightGroup::elements() const {
+  return static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(layers) *
+         static_cast<double>(experts);
+}
+
+std::vector<WeightGroup> weight_groups(const ModelSpec& model, std::int64_t tp) {
+  CHECK(tp >= 1, "tensor parallel size " + std::to_string(tp));
+  std::vector<WeightGroup> groups;
+  groups.push_back({"embedding", Role::embedding, vocabulary_rows(model, tp), model.hidden});
+  add_attention(model, tp, groups);
+  add_ffn(model, tp, groups);
+  add_vectors(model, tp, groups);
+  groups.push_back({"head", Role::head, vocabulary_rows(model, tp), model.hidden});
+  return groups;
+}
+
+double stored_weight_bytes(const ModelSpec& model, WeightRole role, const Precision& precision) {
+  const bool sixteen_bit = precision.weights == NumberFormat::fp16 ||
+                           precision.weights == NumberFormat::bf16;
+  if (role == Role::expert && model.native_expert_format && sixteen_bit) {
+    // mxfp4: an 8-bit scale for every 32 weights (nvfp4 has one for every 16).
+    if (*model.native_expert_format == NumberFormat::fp4) return 0.5 + 1.0 / 32;
+    return weight_bytes(*model.native_expert_format);
+  }
+  if (role == Role::matrix || role == Role::expert) return weight_bytes(precision.weights);
+  return precision.weights == NumberFormat::fp32 ? 4 : 2;
+}
+
+}  // namespace fleetsim
