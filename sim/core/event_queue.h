@@ -12,9 +12,10 @@
 
 namespace fleetsim {
 
-/// A priority queue of events keyed by (time, order, sequence): simultaneous events run by `order`,
-/// a small named phase (an enum below 256, one reason a line where it is defined), and those of one
-/// phase in the order of scheduling. Payloads are small values; a payload that may go stale carries
+/// A priority queue of events keyed by (time, order, tie, sequence): simultaneous events run by
+/// `order`, a small named phase (an enum below 256, one reason a line where it is defined), within a
+/// phase by `tie` (such as a replica's number, where the order of scheduling must not matter), and
+/// then in the order of scheduling. Payloads are small values; a payload that may go stale carries
 /// an epoch of its own and is ignored by its receiver: nothing is ever removed from the middle. A
 /// 4-ary heap: half the levels of a binary one, and the four children share a cache line or two.
 /// Errors: CHECK that nothing is scheduled before now() and that an empty queue is not popped.
@@ -23,9 +24,10 @@ class EventQueue {
  public:
   struct Event {
     SimTime time = 0;
-    std::uint64_t rank = 0;  // order in the top 8 bits, sequence below
+    std::uint64_t rank = 0;  // order in the top 8 bits, tie below
+    std::uint64_t sequence = 0;
     Payload payload{};
-    Order order() const { return static_cast<Order>(rank >> kSequenceBits); }
+    Order order() const { return static_cast<Order>(rank >> kTieBits); }
   };
 
   /// The time of the last event popped; 0 before the first.
@@ -43,12 +45,12 @@ class EventQueue {
   }
   void reserve(std::size_t events) { heap_.reserve(events); }
 
-  void schedule(SimTime time, Order order, Payload payload) {
+  void schedule(SimTime time, Order order, Payload payload, std::uint64_t tie = 0) {
     CHECK(time >= now_, "event at " + std::to_string(time) + " ns lies before now, " +
                             std::to_string(now_) + " ns");
     const std::uint64_t phase = static_cast<std::uint64_t>(order);
-    CHECK(phase < 256 && sequence_ < (std::uint64_t{1} << kSequenceBits));
-    heap_.push_back({time, (phase << kSequenceBits) | sequence_++, std::move(payload)});
+    CHECK(phase < 256 && tie < (std::uint64_t{1} << kTieBits));
+    heap_.push_back({time, (phase << kTieBits) | tie, sequence_++, std::move(payload)});
     sift_up(heap_.size() - 1);
   }
 
@@ -65,11 +67,12 @@ class EventQueue {
   }
 
  private:
-  static constexpr int kSequenceBits = 56;
+  static constexpr int kTieBits = 56;
   static constexpr std::size_t kChildren = 4;
 
   static bool before(const Event& a, const Event& b) {
-    return a.time != b.time ? a.time < b.time : a.rank < b.rank;
+    if (a.time != b.time) return a.time < b.time;
+    return a.rank != b.rank ? a.rank < b.rank : a.sequence < b.sequence;
   }
 
   void sift_up(std::size_t hole) {

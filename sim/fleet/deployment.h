@@ -20,6 +20,7 @@ struct PoolDeployment {
   std::shared_ptr<const StepTime> step_time;
   std::int64_t replicas = 1;
   std::int64_t gpus_per_replica = 1;
+  FlopsPerSecond gemm_peak;        // of one GPU at the precision that its GEMMs run in
   double usd_per_gpu_hour = 0;
   bool priced = false;
   std::vector<std::string> notes;  // assumptions a reader must know
