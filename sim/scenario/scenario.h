@@ -25,7 +25,8 @@ struct LengthDistribution {
   double p95 = 0;                     // lognormal
   double cv = 1;                      // gamma
   double exponent = 1;                // zipf
-  std::string path, column;           // empirical: a CSV file (.gz allowed) and its column
+  std::string path, column;           // empirical: a CSV file (.gz allowed), found, and its column
+  std::string path_as_written;        // empirical: as the scenario says it
 };
 
 /// One state of a Markov-modulated Poisson process.
@@ -54,6 +55,7 @@ struct Arrivals {
   SimTime think_time = 0;              // closed: fixed pause between an answer and the next request
   TraceFormat format = TraceFormat::csv;
   std::string path;                    // trace; already resolved to an existing file by the reader
+  std::string path_as_written;         // trace: as the scenario says it
   double rate_scale = 1;               // trace: gaps are divided by it
 };
 
@@ -126,7 +128,7 @@ struct WrittenRequest {
 
 struct Workload {
   std::optional<Arrivals> arrivals;    // absent when `requests` are written out or every class has its own
-  std::vector<WorkloadClass> classes;  // at least one unless `requests` are written out
+  std::vector<WorkloadClass> classes;  // at least one; beside `requests`: one that carries time-out and retry
   std::vector<WrittenRequest> requests;
   ResponseCache response_cache;
 };
@@ -188,6 +190,7 @@ struct Outputs {
 struct ModelChoice {
   std::string name;                    // catalogue name, or the config's file stem
   std::string hf_config;               // resolved path, or empty
+  std::string hf_config_as_written;    // as the scenario says it
 };
 
 /// Where in which file a key stands, for errors found after reading. Keys are dotted paths such as
