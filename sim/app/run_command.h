@@ -10,7 +10,7 @@ namespace fleetsim {
 
 /// What the command line of `fleetsim run` says.
 struct RunOptions {
-  std::string scenario;                // a file, or the name of a built-in scenario
+  std::string scenario;                // a file or a built-in name: load_scenario (scenario_argument.h)
   std::string out;                     // empty: results/<name of the scenario>
   std::vector<std::string> sets;       // "path.to.key=value", in order
   std::optional<std::uint64_t> seed;   // overrides the scenario's
