@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "hw_models/check.h"
 #include "hw_models/gpu_spec.h"
 #include "hw_models/model_spec.h"
+#include "hw_models/operators.h"
 #include "hw_models/precision.h"
 #include "hw_models/units.h"
 
@@ -36,10 +38,6 @@ struct LaunchRules {
   std::int64_t block_size = 16;
   std::vector<std::int64_t> capture_sizes;  // ascending token counts with a CUDA graph; engine_rules fills it
 };
-
-enum class CostGroup { gemm, attention, communication, elementwise, host_overhead };
-inline constexpr int kCostGroups = 5;
-const char* name_of(CostGroup group);
 
 /// One operator of an iteration, over all layers: the explained price.
 struct OperatorCost {
@@ -95,8 +93,135 @@ class StepTime {
   const std::string& kind() const;
 
  private:
-  // compiled tables: see step_time.cpp
+  StepTime() = default;
+
+  /// Seconds of the operators that depend on T alone, CUDA-graph padding included, and bytes without it.
+  struct TokenPrice {
+    double gemm = 0, communication = 0, elementwise = 0;
+    double minimum_bytes = 0;              // one GPU
+  };
+  /// Attention of one phase and kind of layer: fixed + max(compute, memory), over all its layers.
+  struct AttentionTerm {
+    double fixed = 0;
+    double compute_per_pair = 0, compute_per_cached = 0;
+    double memory_per_context = 0, memory_per_token = 0;
+    double bytes_per_context = 0, bytes_per_token = 0;
+    double seconds(double pairs, double cached, double context, double tokens) const {
+      const double compute = compute_per_pair * pairs + compute_per_cached * cached;
+      const double memory = memory_per_context * context + memory_per_token * tokens;
+      return fixed + (compute > memory ? compute : memory);
+    }
+    double bytes(double context, double tokens) const {
+      return bytes_per_context * context + bytes_per_token * tokens;
+    }
+  };
+  /// An operator on the rows that need logits: fixed + max(compute, memory), 0 without such rows.
+  struct SampledTerm {
+    double fixed = 0, compute_per_row = 0, memory_fixed = 0, memory_per_row = 0;
+    double seconds(double rows) const {
+      const double compute = compute_per_row * rows, memory = memory_fixed + memory_per_row * rows;
+      return fixed + (compute > memory ? compute : memory);
+    }
+  };
+
+  void compile_rows(std::int64_t max_tokens);
+  void compile_sampled();
+  void compile_attention();
+  double attention_seconds(const BatchShape& shape) const;
+  double host_seconds(const BatchShape& shape, double device) const;
+  Price linear_price(const BatchShape& shape) const;
+  std::vector<OperatorCost> explain_linear(const BatchShape& shape) const;
+  void explain_attention(const BatchShape& shape, std::vector<OperatorCost>& costs) const;
+  std::int64_t padded(std::int64_t tokens) const;
+  double windowed_context(const BatchShape& shape) const;
+
+  std::string kind_;
+  // compiled
+  std::vector<TokenPrice> tokens_;         // by T; [0] unused
+  SampledTerm head_, gather_, sampling_;
+  double head_bytes_fixed_ = 0, sampled_bytes_per_row_ = 0;
+  AttentionTerm decode_, decode_windowed_, prefill_, prefill_windowed_;
+  std::int64_t largest_graph_ = 0;         // tokens; 0 without CUDA graphs
+  double launch_graph_ = 0, launch_piecewise_ = 0, launch_eager_ = 0;
+  double window_ = 0;
+  bool async_ = true, linear_ = false, has_windowed_ = false;
+  Seconds base_, per_token_, per_context_token_;
+  // MFU and MBU, over the whole replica
+  double ranks_ = 1, flops_per_token_ = 0, flops_per_row_ = 0;
+  double flops_per_decode_pair_ = 0, flops_per_prefill_pair_ = 0;          // growing layers
+  double flops_per_decode_pair_windowed_ = 0, flops_per_prefill_pair_windowed_ = 0;
+  // explained
+  OperatorList operators_;
+  LaunchRules rules_;
 };
+
+/// Host time of a scheduling step: a + b x requests. engine-semantics §7 gives 1-5 ms a step, growing
+/// with the batch (vLLM v1); these constants put 1 ms at an empty and 5 ms at a batch of 512.
+inline constexpr double kHostBaseSeconds = 1e-3;
+inline constexpr double kHostSecondsPerRequest = 4e-3 / 512;
+
+inline double StepTime::windowed_context(const BatchShape& shape) const {
+  // A chunk of q queries sees at most W - 1 + q keys.
+  const double keys = static_cast<double>(shape.prefill_requests) * (window_ - 1) +
+                      static_cast<double>(shape.tokens - shape.decode_requests);
+  const double context = static_cast<double>(shape.prefill_context);
+  return keys < context ? keys : context;
+}
+
+inline double StepTime::attention_seconds(const BatchShape& shape) const {
+  double seconds = 0;
+  if (shape.decode_requests > 0) {
+    const double context = static_cast<double>(shape.decode_context);
+    const double queries = static_cast<double>(shape.decode_requests);
+    seconds += decode_.seconds(context, 0, context, queries);
+    if (has_windowed_) {
+      const double windowed = static_cast<double>(shape.decode_window_context);
+      seconds += decode_windowed_.seconds(windowed, 0, windowed, queries);
+    }
+  }
+  if (shape.prefill_requests > 0) {
+    const double context = static_cast<double>(shape.prefill_context);
+    const double queries = static_cast<double>(shape.tokens - shape.decode_requests);
+    seconds += prefill_.seconds(static_cast<double>(shape.prefill_pairs), context - queries, context,
+                                queries);
+    if (has_windowed_) {
+      const double windowed = windowed_context(shape);
+      seconds += prefill_windowed_.seconds(static_cast<double>(shape.prefill_window_pairs),
+                                           windowed - queries, windowed, queries);
+    }
+  }
+  return seconds;
+}
+
+/// What the host adds: scheduling, and launches where the GPU waits for them.
+inline double StepTime::host_seconds(const BatchShape& shape, double device) const {
+  const double requests = static_cast<double>(shape.decode_requests + shape.prefill_requests);
+  const double scheduling = kHostBaseSeconds + kHostSecondsPerRequest * requests;
+  double launching = launch_eager_;
+  if (shape.tokens <= largest_graph_)
+    launching = shape.prefill_requests > 0 ? launch_piecewise_ : launch_graph_;
+  if (async_) {
+    const double host = scheduling + launching;
+    return host > device ? host - device : 0;
+  }
+  return scheduling + (launching > device ? launching - device : 0);
+}
+
+inline Price StepTime::price(const BatchShape& shape) const {
+  CHECK(shape.tokens >= 1, "an iteration without tokens");
+  if (linear_) return linear_price(shape);
+  CHECK(shape.tokens < static_cast<std::int64_t>(tokens_.size()), std::to_string(shape.tokens));
+  const TokenPrice& row = tokens_[static_cast<std::size_t>(shape.tokens)];
+  double device = row.gemm + row.communication + row.elementwise;
+  if (shape.sampled_rows > 0) {
+    const double rows = static_cast<double>(shape.sampled_rows);
+    device += head_.seconds(rows) + gather_.seconds(rows) + sampling_.seconds(rows);
+  }
+  const double attention = attention_seconds(shape);
+  device += attention;
+  const double host = host_seconds(shape, device);
+  return {{device + host}, {attention}, {host}};
+}
 
 /// Why this deployment cannot be priced (tensor parallelism does not divide the heads, a precision that no
 /// engine runs, ...), as one line for the user; nullopt when StepTime accepts it.

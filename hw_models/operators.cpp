@@ -1,0 +1,347 @@
+// The operators of kernels-and-cost-models §3 as an engine launches them: embedding, then per layer
+// norms, projections, attention, feed-forward or experts, all-reduces; head and sampling on the rows
+// that need logits. GEMM shapes come from weight_groups, so that no shape is written twice.
+
+#include "hw_models/operators.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "hw_models/check.h"
+#include "hw_models/weight_groups.h"
+
+namespace fleetsim {
+namespace {
+
+/// Share of the datasheet bandwidth that elementwise kernels reach: bytes / (0.8 W), as aiconfigurator
+/// (§4.5). Their floor is the cost of a kernel node, the same as the smallest GEMM's.
+constexpr double kElementwiseShare = 0.8;
+/// Passes of sampling over the logits: 1 for greedy or Gumbel; top-p would be 2-3 (§3, row sampling).
+constexpr double kSamplingPasses = 1;
+/// All-gather of logits: floor and bus bandwidth of NCCL on 8 H200 (§2.5: 10-13 us, 337 of 450 GB/s).
+constexpr double kGatherFloor = 11.5e-6, kGatherShare = 0.75, kGatherPcieShare = 0.55;
+/// Kernels around the routed experts of a layer: top-k, alignment of tokens to experts, weighted sum.
+constexpr std::int64_t kRoutingKernels = 3;
+
+double to_double(std::int64_t n) { return static_cast<double>(n); }
+
+/// What all operators of a deployment share.
+struct Context {
+  const ModelSpec& model;
+  const GpuSpec& gpu;
+  const Precision& precision;
+  std::int64_t tp;
+  double wide;       // bytes of an unquantised activation: 2, or 4 in fp32
+  OperatorList* out;
+
+  double heads() const { return to_double(model.heads / tp); }
+  double kv_heads() const { return to_double(model.kv_heads_per_rank(tp)); }
+  NumberFormat wide_format() const {
+    return wide == 4 ? NumberFormat::fp32 : NumberFormat::bf16;
+  }
+  Roofline gemm_roof(NumberFormat math) const {
+    return {gpu.gemm_floor,
+            {gpu.gemm_efficiency_at(math) * gpu.dense_peak.at(math).value},
+            {gpu.gemm_bandwidth_share * gpu.memory_bandwidth.value}};
+  }
+  Roofline elementwise_roof() const {
+    return {gpu.gemm_floor, gpu.dense_peak.at(wide_format()),
+            {kElementwiseShare * gpu.memory_bandwidth.value}};
+  }
+};
+
+void add_elementwise(const Context& c, const std::string& name, std::int64_t launches,
+                     double bytes_per_row) {
+  if (launches == 0) return;
+  RowOperator op;
+  op.name = name;
+  op.group = CostGroup::elementwise;
+  op.launches = launches;
+  op.bytes_per_row = bytes_per_row;
+  op.roof = c.elementwise_roof();
+  c.out->rows.push_back(std::move(op));
+}
+
+NumberFormat stored_format(const Context& c, WeightRole role) {
+  const NumberFormat weights = c.precision.weights;
+  const bool sixteen_bit = weights == NumberFormat::fp16 || weights == NumberFormat::bf16;
+  if (role == WeightRole::expert && sixteen_bit)
+    return c.model.native_expert_format.value_or(weights);
+  if (role == WeightRole::matrix || role == WeightRole::expert) return weights;
+  return c.wide_format();
+}
+
+/// A GEMM [T, K] x [K, N]: 2TKN FLOPs, wKN + aTK + oTN bytes; routed experts read D(T) matrices and
+/// move k rows a token.
+RowOperator gemm_of(const Context& c, const WeightGroup& group) {
+  const NumberFormat stored = stored_format(c, group.role);
+  const NumberFormat math = math_format(stored, c.precision.activations, c.gpu);
+  const double input = std::min(c.wide, element_bytes(math));
+  const double n = to_double(group.rows), k = to_double(group.columns);
+  const double weights = stored_weight_bytes(c.model, group.role, c.precision) * n * k;
+  RowOperator op;
+  op.name = group.name;
+  op.launches = group.layers;
+  op.roof = c.gemm_roof(math);
+  double rows_per_token = 1;
+  if (group.role == WeightRole::expert) {
+    op.experts = to_double(c.model.moe->experts);
+    op.experts_per_token = rows_per_token = to_double(c.model.moe->experts_per_token);
+    op.expert_bytes = weights;
+  } else {
+    op.bytes_fixed = weights;
+  }
+  op.flops_per_row = 2 * n * k * rows_per_token;
+  op.bytes_per_row = (input * k + c.wide * n) * rows_per_token;
+  return op;
+}
+
+void add_all_reduce(const Context& c, const std::string& name, std::int64_t launches) {
+  if (c.tp == 1) return;
+  const AllReduceCurve curve = all_reduce_curve(c.gpu, c.tp);
+  RowOperator op;
+  op.name = name;
+  op.group = CostGroup::communication;
+  op.launches = launches;
+  op.message_per_row = c.wide * to_double(c.model.hidden);
+  op.wire_per_row = op.message_per_row * 2 * to_double(c.tp - 1) / to_double(c.tp);
+  op.curve = curve.points;
+  op.source = curve.source;
+  c.out->rows.push_back(std::move(op));
+}
+
+void add_position_operators(const Context& c) {
+  const ModelSpec& m = c.model;
+  const double kv_element = element_bytes(c.precision.kv_cache);
+  if (m.latent) {
+    const double rotary = c.heads() * to_double(m.latent->rope_dim);
+    const double latent = to_double(m.latent->kv_lora_rank + m.latent->rope_dim);
+    const auto stored = m.kv_bytes_per_token_per_layer(c.precision.kv_cache, c.tp);
+    add_elementwise(c, "rope and kv write", m.layers,
+                    2 * c.wide * rotary + c.wide * latent + to_double(stored.value));
+    add_elementwise(c, "latent norms", m.layers,
+                    2 * c.wide * to_double(m.latent->q_lora_rank + m.latent->kv_lora_rank));
+    return;
+  }
+  const double query_key = (c.heads() + c.kv_heads()) * to_double(m.head_dim);
+  const double kv_write = 2 * c.kv_heads() * to_double(m.head_dim) * (c.wide + kv_element);
+  if (m.qk_norm) add_elementwise(c, "query and key norm", m.layers, 2 * c.wide * query_key);
+  if (m.position_embeddings > 0)
+    add_elementwise(c, "kv write", m.layers, kv_write);
+  else
+    add_elementwise(c, "rope and kv write", m.layers, 2 * c.wide * query_key + kv_write);
+}
+
+/// Activations to 8 or 4 bits before the GEMMs whose input no norm produces: the attention output
+/// and the feed-forward product. The other two are fused into the norm.
+void add_quantise(const Context& c, const WeightGroup& group) {
+  const bool unfused = group.name == "output projection" || group.name == "expert down" ||
+                       group.name.find("down projection") != std::string::npos;
+  const bool latent_down = group.name == "latent down projection";  // a norm comes before it
+  const NumberFormat stored = stored_format(c, group.role);
+  const NumberFormat math = math_format(stored, c.precision.activations, c.gpu);
+  if (!unfused || latent_down || element_bytes(math) >= 2) return;
+  const double rows_per_token =
+      group.role == WeightRole::expert ? to_double(c.model.moe->experts_per_token) : 1;
+  add_elementwise(c, std::string(name_of(math)) + " quantise for " + group.name, group.layers,
+                  rows_per_token * (c.wide + element_bytes(math)) * to_double(group.columns));
+}
+
+/// SiLU(gate) x up reads two widths and writes one; GELU and ReLU read and write one.
+void add_ffn_activation(const Context& c, const WeightGroup& group) {
+  const bool up = group.name.find("up projection") != std::string::npos &&
+                  group.name != "query up projection";
+  if (!up && group.name != "expert gate-up") return;
+  const double width = to_double(group.rows);  // 2F when gated
+  const double per_row = c.wide * (c.model.gated_ffn ? 1.5 * width : 2 * width);
+  if (group.role == WeightRole::expert)
+    add_elementwise(c, "expert activation", group.layers,
+                    per_row * to_double(c.model.moe->experts_per_token));
+  else
+    add_elementwise(c, c.model.gated_ffn ? "silu and product" : "ffn activation", group.layers,
+                    per_row);
+}
+
+void add_layers(const Context& c, const std::vector<WeightGroup>& groups) {
+  const ModelSpec& m = c.model;
+  const double hidden = to_double(m.hidden);
+  add_elementwise(c, "residual and norm", 2 * m.layers + 1, 4 * c.wide * hidden);
+  for (const WeightGroup& group : groups) {
+    if (group.role != WeightRole::matrix && group.role != WeightRole::expert &&
+        group.role != WeightRole::router)
+      continue;
+    add_quantise(c, group);
+    RowOperator op = gemm_of(c, group);
+    if (group.name == "latent kv projection") op.name = "latent kv projection or absorption";
+    c.out->rows.push_back(std::move(op));
+    add_ffn_activation(c, group);
+    if (group.role == WeightRole::router) {
+      const double k = to_double(m.moe->experts_per_token);
+      add_elementwise(c, "expert routing and combine", kRoutingKernels * group.layers,
+                      c.wide * hidden * (k + 1) / to_double(kRoutingKernels));
+    }
+  }
+  add_position_operators(c);
+  add_all_reduce(c, "tensor-parallel all-reduce", 2 * m.layers);
+}
+
+/// Head, gather of the vocabulary shards and sampling, on the rows that need logits.
+void add_head(const Context& c, const WeightGroup& head) {
+  const double vocab = to_double(c.model.vocab), n = to_double(c.tp);
+  RowOperator gemm = gemm_of(c, head);
+  gemm.rows = RowOperator::Rows::sampled;
+  gemm.bytes_per_row = c.wide * to_double(head.columns) + 4 * to_double(head.rows);  // fp32 logits
+  c.out->rows.push_back(std::move(gemm));
+  if (c.tp > 1) {
+    RowOperator gather;
+    gather.name = "logits all-gather";
+    gather.group = CostGroup::communication;
+    gather.rows = RowOperator::Rows::sampled;
+    gather.message_per_row = 4 * vocab;
+    gather.wire_per_row = 4 * vocab * (n - 1) / n;
+    const double link = c.gpu.nvlink_per_direction
+                            ? kGatherShare * c.gpu.nvlink_per_direction->value
+                            : kGatherPcieShare * c.gpu.pcie_per_direction.value;
+    const double per_byte = (n - 1) / n / link;
+    gather.curve = {{0.0, {kGatherFloor}}, {1e9, {kGatherFloor + 1e9 * per_byte}}};
+    gather.source = "derived: NCCL's floor and bus bandwidth on 8 H200";
+    c.out->rows.push_back(std::move(gather));
+  }
+  add_elementwise(c, "sampling", 1, 4 * vocab * kSamplingPasses);
+  c.out->rows.back().rows = RowOperator::Rows::sampled;
+}
+
+AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
+  const ModelSpec& m = c.model;
+  AttentionOperator op;
+  op.decode = decode;
+  op.windowed = windowed;
+  op.layers = windowed ? m.windowed_layers : m.growing_layers();
+  op.name = std::string(decode ? "decode" : "prefill") + " attention";
+  if (windowed) op.name += " (windowed layers)";
+  const NumberFormat kv = c.precision.kv_cache;
+  op.bytes_per_context = to_double(m.kv_bytes_per_token_per_layer(kv, c.tp).value);
+  const double h = c.heads();
+  if (m.latent) {
+    const LatentAttention& a = *m.latent;
+    const double latent = to_double(a.kv_lora_rank), rope = to_double(a.rope_dim);
+    const double nope = to_double(a.nope_dim), value = to_double(a.v_dim);
+    // Decode works on the latent (absorbed); prefill expands it to heads, cached tokens included.
+    op.flops_per_pair = decode ? 2 * h * (2 * latent + rope) : 2 * h * (nope + rope + value);
+    op.flops_per_cached = decode ? 0 : 2 * h * (nope + value) * latent;
+    op.bytes_per_token = c.wide * h * (decode ? 2 * latent + rope : nope + rope + value);
+  } else {
+    op.flops_per_pair = 4 * h * to_double(m.head_dim);
+    op.bytes_per_token = 2 * c.wide * h * to_double(m.head_dim);
+  }
+  const double share = element_bytes(kv) < 2 ? c.gpu.attention_bandwidth_share_fp8
+                                             : c.gpu.attention_bandwidth_share;
+  op.roof = {c.gpu.attention_floor,
+             {c.gpu.attention_efficiency * c.gpu.dense_peak.at(c.wide_format()).value},
+             {share * c.gpu.memory_bandwidth.value}};
+  return op;
+}
+
+void add_notes(const Context& c) {
+  const Precision& p = c.precision;
+  const std::string gpu = c.gpu.name;
+  auto note = [&](const std::string& text) { c.out->notes.push_back(text); };
+  if (element_bytes(p.weights) < 2 && math_format(p.weights, p.activations, c.gpu) != p.weights) {
+    const std::string weights = name_of(p.weights);
+    if (p.weights == NumberFormat::int4)
+      note("int4 weights are weight-only (W4A16): bytes of int4, math at the bf16 rate");
+    else if (!c.gpu.has(p.weights))
+      note(gpu + " has no " + weights + " tensor cores: " + weights +
+           " weights are weight-only, bytes of " + weights + ", math at the bf16 rate");
+    else
+      note(weights + " weights with " + name_of(p.activations) + " activations are weight-only: math "
+           "at the bf16 rate (activations: " + weights + " would use the tensor cores' " + weights +
+           ")");
+  }
+  const bool native_experts = c.model.native_expert_format &&
+                              stored_format(c, WeightRole::expert) != p.weights;
+  if (native_experts) {
+    const std::string format = name_of(*c.model.native_expert_format);
+    note(c.model.name + ": experts are stored in " + format + " (mxfp4) as published, the rest in " +
+         name_of(p.weights) + "; expert math at the " +
+         name_of(math_format(*c.model.native_expert_format, p.activations, c.gpu)) + " rate");
+  }
+  if (c.model.native_weight_format && *c.model.native_weight_format != p.weights)
+    note(c.model.name + " is published with " + name_of(*c.model.native_weight_format) +
+         " weights; this scenario runs it with " + name_of(p.weights));
+  if (element_bytes(p.weights) < 2)
+    note("embedding, head, router and norms stay in 16 bits under " + std::string(name_of(p.weights)));
+  if (c.tp > 1) note("all-reduce among " + std::to_string(c.tp) + " x " + gpu + ": " +
+                     all_reduce_curve(c.gpu, c.tp).source);
+  if (c.model.moe) note("experts: uniform routing assumed");
+}
+
+}  // namespace
+
+const char* name_of(CostGroup group) {
+  switch (group) {
+    case CostGroup::gemm: return "gemm";
+    case CostGroup::attention: return "attention";
+    case CostGroup::communication: return "communication";
+    case CostGroup::elementwise: return "elementwise";
+    case CostGroup::host_overhead: return "host_overhead";
+  }
+  CHECK(false, "unknown cost group");
+  return "";
+}
+
+NumberFormat math_format(NumberFormat weights, NumberFormat activations, const GpuSpec& gpu) {
+  if (weights == NumberFormat::fp32) return NumberFormat::fp32;
+  if (element_bytes(weights) >= 2 || weights == NumberFormat::int4) return NumberFormat::bf16;
+  return activations == weights && gpu.has(weights) ? weights : NumberFormat::bf16;
+}
+
+double distinct_experts(double experts, double experts_per_token, double tokens) {
+  return experts * (1 - std::pow(1 - experts_per_token / experts, tokens));
+}
+
+LaunchCost launch_cost(const RowOperator& op, std::int64_t rows) {
+  LaunchCost cost;
+  if (rows == 0) return cost;
+  const double r = to_double(rows);
+  if (!op.curve.empty()) {
+    cost.wire_bytes = op.wire_per_row * r;
+    cost.time = curve_time(op.curve, op.message_per_row * r);
+    return cost;
+  }
+  cost.flops = {op.flops_per_row * r};
+  cost.bytes = op.bytes_fixed + op.bytes_per_row * r;
+  if (op.expert_bytes > 0)
+    cost.bytes += op.expert_bytes * distinct_experts(op.experts, op.experts_per_token, r);
+  const Seconds compute = cost.flops / op.roof.flop_rate;
+  const Seconds memory{cost.bytes / op.roof.byte_rate.value};
+  cost.time = op.roof.floor + std::max(compute, memory);
+  return cost;
+}
+
+std::int64_t OperatorList::launches() const {
+  std::int64_t sum = 0;
+  for (const RowOperator& op : rows) sum += op.launches;
+  for (const AttentionOperator& op : attention) sum += op.decode ? op.layers : 0;
+  return sum;
+}
+
+OperatorList list_operators(const ModelSpec& model, const GpuSpec& gpu, const Precision& precision,
+                            std::int64_t tp) {
+  OperatorList list;
+  const double wide = precision.activations == NumberFormat::fp32 ? 4 : 2;
+  const Context context{model, gpu, precision, tp, wide, &list};
+  const std::vector<WeightGroup> groups = weight_groups(model, tp);
+  add_elementwise(context, "embedding", 1, 2 * wide * to_double(model.hidden));
+  add_all_reduce(context, "embedding all-reduce", 1);
+  add_layers(context, groups);
+  add_head(context, groups.back());
+  for (const bool decode : {true, false}) {
+    list.attention.push_back(attention_of(context, decode, false));
+    if (model.windowed_layers > 0) list.attention.push_back(attention_of(context, decode, true));
+  }
+  add_notes(context);
+  return list;
+}
+
+}  // namespace fleetsim
