@@ -1,0 +1,163 @@
+// One function a command declares its options and binds what runs; CLI11 does the rest.
+
+#include "sim/app/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+#include <iostream>
+#include <string>
+
+#include "sim/app/built_in_text.h"
+#include "sim/app/run_command.h"
+#include "sim/app/scenario_argument.h"
+#include "sim/fleet/deployment.h"
+#include "sim/report/summary_json.h"
+#include "sim/scenario/scenario_reader.h"
+#include "sim/workload/workload.h"
+
+namespace fleetsim {
+namespace {
+
+constexpr int kExitUsage = 2;
+
+/// What the chosen command will do; set by CLI11 while it parses, called afterwards.
+using Action = std::function<int()>;
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+CLI::App& add_command(CLI::App& app, const char* name, const char* does, const char* example) {
+  CLI::App* command = app.add_subcommand(name, does);
+  command->footer(fmt::format("Example:\n  {}", example));
+  return *command;
+}
+
+void add_scenario_options(CLI::App& command, RunOptions& options) {
+  command.add_option("SCENARIO", options.scenario, "a scenario file, or a name of `fleetsim list scenarios`")
+      ->required();
+  command.add_option("--set", options.sets, "override a key: path.to.key=value; repeat for more")
+      ->allow_extra_args(false)
+      ->take_all();
+  command.add_option("--seed", options.seed, "override the scenario's seed");
+  command.add_option("--data", options.data_dir, "second folder where the scenario's files are looked up")
+      ->envname("FLEETSIM_DATA");
+}
+
+void add_run(CLI::App& app, RunOptions& options, Action& action) {
+  CLI::App& command =
+      add_command(app, "run", "Simulate a scenario and write its results and report",
+                  "fleetsim run scenarios/chat-2k-rps.yaml --set fleet.pools.main.replicas=200 --check-slo");
+  add_scenario_options(command, options);
+  command.add_option("--out", options.out, "folder of the results (default: results/<name>)");
+  command.add_flag("--check-slo", options.check_slo, "exit with 3 when the SLO is missed");
+  command.add_flag("--force", options.force, "write into a folder that holds another scenario's results");
+  command.add_option("--seeds", options.seeds, "also run the next seeds, for the spread of the answer")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}))
+      ->capture_default_str();
+  command.add_flag("!--no-headroom", options.headroom, "leave out the runs that look for the load it breaks at");
+  command.add_option("--jobs", options.jobs, "threads for further runs (default: one a core)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
+  command.callback([&] { action = [&options] { return run_command(options); }; });
+}
+
+/// Everything a run looks at before it starts: keys, files, memory, trace rows.
+int check_command(const RunOptions& options) {
+  Problems problems;
+  const auto scenario =
+      load_scenario(options.scenario, options.sets, options.seed, options.data_dir, problems);
+  problems.throw_if_any();
+  const Deployment deployment = deploy(*scenario, problems);
+  problems.throw_if_any();
+  const RequestSource source(*scenario, scenario->seed);
+  print(fmt::format("{}: ok: {}, {} pool{}, sha256 {}\n", options.scenario, scenario->name,
+                    deployment.pools.size(), deployment.pools.size() == 1 ? "" : "s", scenario->sha256));
+  return 0;
+}
+
+void add_check(CLI::App& app, RunOptions& options, Action& action) {
+  CLI::App& command = add_command(app, "check", "Validate a scenario, its files and its memory; run nothing",
+                                  "fleetsim check scenarios/rag.yaml");
+  add_scenario_options(command, options);
+  command.callback([&] { action = [&options] { return check_command(options); }; });
+}
+
+void add_printer(CLI::App& parent, const char* name, const char* does, const char* example,
+                 std::string (*text)(), Action& action) {
+  add_command(parent, name, does, example).callback([&action, text] {
+    action = [text] {
+      print(text());
+      return 0;
+    };
+  });
+}
+
+void add_list(CLI::App& app, Action& action) {
+  CLI::App& list = add_command(app, "list", "List what is built in", "fleetsim list models");
+  list.require_subcommand(1);
+  add_printer(list, "gpus", "GPUs", "fleetsim list gpus", gpu_list, action);
+  add_printer(list, "models", "Models", "fleetsim list models", model_list, action);
+  add_printer(list, "policies", "Routers, schedulers and their dated rules", "fleetsim list policies",
+              policy_list, action);
+  add_printer(list, "scenarios", "Scenarios", "fleetsim list scenarios", scenario_list, action);
+}
+
+void add_page(CLI::App& show, const char* kind, const char* does, const char* example,
+              std::string (*page)(const std::string&), std::string& name, Action& action) {
+  CLI::App& command = add_command(show, kind, does, example);
+  command.add_option("NAME", name, "as `fleetsim list` gives it")->required();
+  command.callback([&name, &action, page] {
+    action = [&name, page] {
+      print(page(name));
+      return 0;
+    };
+  });
+}
+
+void add_show(CLI::App& app, std::string& name, Action& action) {
+  CLI::App& show = add_command(app, "show", "Show one built-in entry with its sources",
+                               "fleetsim show gpu h200");
+  show.require_subcommand(1);
+  add_page(show, "gpu", "A GPU's figures", "fleetsim show gpu h200", gpu_page, name, action);
+  add_page(show, "model", "A model's architecture", "fleetsim show model qwen3-14b", model_page, name,
+           action);
+  add_page(show, "scenario", "A scenario's file", "fleetsim show scenario chat-2k-rps > my.yaml",
+           scenario_page, name, action);
+}
+
+void add_report(CLI::App& app, std::string& folder, Action& action) {
+  CLI::App& command = add_command(app, "report", "Write the report of a finished run again",
+                                  "fleetsim report results/chat-2k-rps");
+  command.add_option("DIR", folder, "folder of a finished run")->required();
+  command.callback([&] { action = [&folder] { return report_command(folder); }; });
+}
+
+}  // namespace
+
+int run_command_line(int argc, const char* const* argv) {
+  RunOptions options;
+  std::string name;
+  Action action;
+  CLI::App app("fleetsim: how many GPUs, of which kind, set up how, does an LLM service need?", "fleetsim");
+  app.set_version_flag("--version", std::string("fleetsim ") + fleetsim_version());
+  app.footer("Example:\n  fleetsim run chat-2k-rps\n\n"
+             "Exit codes: 0 done, 1 internal error, 2 bad input or usage, 3 SLO missed (--check-slo).");
+  app.require_subcommand(1);
+  add_run(app, options, action);
+  add_check(app, options, action);
+  add_printer(app, "schema", "Print the JSON Schema of scenario files",
+              "fleetsim schema > scenario.schema.json", scenario_json_schema, action);
+  add_list(app, action);
+  add_show(app, name, action);
+  add_report(app, name, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // exit() prints help and version to stdout, faults to stderr
+    return app.exit(error, std::cout, std::cerr) == 0 ? 0 : kExitUsage;
+  }
+  return action();
+}
+
+}  // namespace fleetsim
