@@ -300,6 +300,12 @@ double distinct_experts(double experts, double experts_per_token, double tokens)
   return experts * (1 - std::pow(1 - experts_per_token / experts, tokens));
 }
 
+double weight_bytes_read(const RowOperator& op, std::int64_t rows) {
+  if (op.expert_bytes == 0) return op.bytes_fixed;
+  return op.bytes_fixed +
+         op.expert_bytes * distinct_experts(op.experts, op.experts_per_token, to_double(rows));
+}
+
 LaunchCost launch_cost(const RowOperator& op, std::int64_t rows) {
   LaunchCost cost;
   if (rows == 0) return cost;
@@ -310,9 +316,7 @@ LaunchCost launch_cost(const RowOperator& op, std::int64_t rows) {
     return cost;
   }
   cost.flops = {op.flops_per_row * r};
-  cost.bytes = op.bytes_fixed + op.bytes_per_row * r;
-  if (op.expert_bytes > 0)
-    cost.bytes += op.expert_bytes * distinct_experts(op.experts, op.experts_per_token, r);
+  cost.bytes = weight_bytes_read(op, rows) + op.bytes_per_row * r;
   const Seconds compute = cost.flops / op.roof.flop_rate;
   const Seconds memory{cost.bytes / op.roof.byte_rate.value};
   cost.time = op.roof.floor + std::max(compute, memory);

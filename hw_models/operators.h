@@ -52,6 +52,8 @@ struct LaunchCost {
   Seconds time;
 };
 LaunchCost launch_cost(const RowOperator& op, std::int64_t rows);
+/// Bytes of weights that one launch reads: fixed ones, and the distinct experts that `rows` tokens hit.
+double weight_bytes_read(const RowOperator& op, std::int64_t rows);
 
 /// Attention of one phase over the layers of one kind. Units per layer and GPU.
 struct AttentionOperator {

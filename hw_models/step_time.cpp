@@ -45,9 +45,9 @@ StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& 
   launch_graph_ = kLaunchSeconds;
   launch_piecewise_ = kLaunchSeconds * to_double(2 * model.layers + 1);
   launch_eager_ = kLaunchSeconds * to_double(operators_.launches());
-  compile_rows(max_tokens);
-  compile_sampled();
   compile_attention();
+  compile_sampled();
+  compile_rows(max_tokens);
 }
 
 StepTime StepTime::linear(Seconds base, Seconds per_token, Seconds per_context_token) {
@@ -75,11 +75,11 @@ void StepTime::compile_rows(std::int64_t max_tokens) {
     const std::int64_t executed = padded(t);
     const bool same = executed == previous_padded;  // the same graph: only the bytes differ
     if (same) row = tokens_[static_cast<std::size_t>(t - 1)];
-    row.minimum_bytes = 0;
+    row.minimum_bytes = to_double(t) * kv_bytes_written_per_token_;
     for (const RowOperator& op : operators_.rows) {
       if (op.rows != RowOperator::Rows::tokens) continue;
       const double launches = to_double(op.launches);
-      row.minimum_bytes += launches * launch_cost(op, t).bytes;
+      row.minimum_bytes += launches * weight_bytes_read(op, t);
       if (same) continue;
       const double seconds = launches * launch_cost(op, executed).time.value;
       if (op.group == CostGroup::gemm) row.gemm += seconds;
@@ -106,8 +106,7 @@ void StepTime::compile_sampled() {
       term.fixed = op.curve.front().second.value;
       term.memory_per_row = op.message_per_row * (time.value - term.fixed) / bytes;
     }
-    head_bytes_fixed_ += op.bytes_fixed;
-    sampled_bytes_per_row_ += op.bytes_per_row;
+    head_bytes_ += op.bytes_fixed;
     if (op.group == CostGroup::gemm) head_ = term;
     if (op.group == CostGroup::communication) gather_ = term;
     if (op.group == CostGroup::elementwise) sampling_ = term;
@@ -121,12 +120,13 @@ void StepTime::compile_attention() {
     term.fixed = layers * op.roof.floor.value;
     term.compute_per_pair = layers * op.flops_per_pair / op.roof.flop_rate.value;
     term.compute_per_cached = layers * op.flops_per_cached / op.roof.flop_rate.value;
-    term.bytes_per_context = layers * op.bytes_per_context;
-    term.bytes_per_token = layers * op.bytes_per_token;
-    term.memory_per_context = term.bytes_per_context / op.roof.byte_rate.value;
-    term.memory_per_token = term.bytes_per_token / op.roof.byte_rate.value;
+    term.memory_per_context = layers * op.bytes_per_context / op.roof.byte_rate.value;
+    term.memory_per_token = layers * op.bytes_per_token / op.roof.byte_rate.value;
     const double pair = kv_flops_per_pair(op, ranks_);
     if (op.decode) {
+      (op.windowed ? kv_bytes_per_windowed_context_ : kv_bytes_per_context_) =
+          layers * op.bytes_per_context;
+      kv_bytes_written_per_token_ += layers * op.bytes_per_context;
       (op.windowed ? decode_windowed_ : decode_) = term;
       (op.windowed ? flops_per_decode_pair_windowed_ : flops_per_decode_pair_) = pair;
     } else {
@@ -172,16 +172,11 @@ double StepTime::minimum_bytes(const BatchShape& shape) const {
   CHECK(shape.tokens >= 1 && shape.tokens < static_cast<std::int64_t>(tokens_.size()),
         std::to_string(shape.tokens));
   double bytes = tokens_[static_cast<std::size_t>(shape.tokens)].minimum_bytes;
-  if (shape.sampled_rows > 0)
-    bytes += head_bytes_fixed_ + sampled_bytes_per_row_ * to_double(shape.sampled_rows);
-  const double decodes = to_double(shape.decode_requests);
-  const double queries = to_double(shape.tokens - shape.decode_requests);
-  bytes += decode_.bytes(to_double(shape.decode_context), decodes);
-  bytes += decode_windowed_.bytes(to_double(shape.decode_window_context), decodes);
-  if (shape.prefill_requests > 0) {
-    bytes += prefill_.bytes(to_double(shape.prefill_context), queries);
-    bytes += prefill_windowed_.bytes(windowed_context(shape), queries);
-  }
+  if (shape.sampled_rows > 0) bytes += head_bytes_;
+  bytes += kv_bytes_per_context_ * to_double(shape.decode_context + shape.prefill_context);
+  if (has_windowed_)
+    bytes += kv_bytes_per_windowed_context_ *
+             (to_double(shape.decode_window_context) + windowed_context(shape));
   return ranks_ * bytes;
 }
 

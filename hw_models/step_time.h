@@ -80,9 +80,11 @@ class StepTime {
   /// Useful model FLOPs over all GPUs of the replica, for MFU. Linear in the shape, no constant term: the
   /// value of summed shapes is the sum of the values.
   Flops useful_flops(const BatchShape& shape) const;
-  /// Minimum HBM bytes of one iteration over all GPUs of the replica, for MBU: weights once per GPU (the
-  /// experts that the tokens hit, the embedding rows gathered), KV and activations. One iteration at a
-  /// time: weights are a constant term. Two lookups and a few multiply-adds.
+  /// Minimum HBM bytes of one iteration over all GPUs of the replica, for MBU, as the floors of
+  /// kernels-and-cost-models §3 count them: weights once per GPU (of the experts those that the tokens
+  /// hit; the embedding is gathered, not read; the head when there are sampled rows), KV read and written.
+  /// Activations are left out: they may stay in the cache. One iteration at a time: weights are a
+  /// constant term. One lookup and a few multiply-adds.
   double minimum_bytes(const BatchShape& shape) const;
 
   /// Sliding window of the model in tokens, or 0.
@@ -105,14 +107,10 @@ class StepTime {
     double fixed = 0;
     double compute_per_pair = 0, compute_per_cached = 0;
     double memory_per_context = 0, memory_per_token = 0;
-    double bytes_per_context = 0, bytes_per_token = 0;
     double seconds(double pairs, double cached, double context, double tokens) const {
       const double compute = compute_per_pair * pairs + compute_per_cached * cached;
       const double memory = memory_per_context * context + memory_per_token * tokens;
       return fixed + (compute > memory ? compute : memory);
-    }
-    double bytes(double context, double tokens) const {
-      return bytes_per_context * context + bytes_per_token * tokens;
     }
   };
   /// An operator on the rows that need logits: fixed + max(compute, memory), 0 without such rows.
@@ -139,7 +137,8 @@ class StepTime {
   // compiled
   std::vector<TokenPrice> tokens_;         // by T; [0] unused
   SampledTerm head_, gather_, sampling_;
-  double head_bytes_fixed_ = 0, sampled_bytes_per_row_ = 0;
+  double head_bytes_ = 0;                  // one GPU, like the three below
+  double kv_bytes_per_context_ = 0, kv_bytes_per_windowed_context_ = 0, kv_bytes_written_per_token_ = 0;
   AttentionTerm decode_, decode_windowed_, prefill_, prefill_windowed_;
   std::int64_t largest_graph_ = 0;         // tokens; 0 without CUDA graphs
   double launch_graph_ = 0, launch_piecewise_ = 0, launch_eager_ = 0;
