@@ -22,8 +22,15 @@ using Json = nlohmann::ordered_json;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 double number_or_infinity(const Json& value) { return value.is_number() ? value.get<double>() : kInfinity; }
 
+/// A spec with its data; layers of data sets that are empty go away (an axis has no extent over nothing).
 Json spec_with(const std::string& file, Json datasets) {
   Json spec = Json::parse(plot_file(file));
+  if (spec.contains("layer")) {
+    Json layers = Json::array();
+    for (const Json& layer : spec["layer"])
+      if (!datasets.at(layer.at("data").at("name").get<std::string>()).empty()) layers.push_back(layer);
+    spec["layer"] = std::move(layers);
+  }
   spec["datasets"] = std::move(datasets);
   return spec;
 }
@@ -151,6 +158,7 @@ void add_seeds_chart(const Json& data, std::vector<ReportChart>& charts) {
                           worst.share, axis_max, met));
   }
   Json spec = spec_with("seeds.vl.json", {{"rows", rows}, {"limit", kLimitAtOne}});
+  spec["height"] = 28 * rows.size();
   set_parameter(spec, "x_max", axis_max);
   charts.push_back({"slo", "seeds", "The same fleet with other seeds",
                     "Worst window as a share of the limit; the dashed line is the limit.", std::move(spec)});
@@ -328,8 +336,10 @@ void add_breakdown(const Json& data, const char* section, ReportChart chart, boo
                    std::vector<ReportChart>& charts) {
   constexpr double kGib = 1024.0 * 1024 * 1024;
   Json rows = Json::array(), domain = Json::array();
+  int bars = 0;
   for (const Json& pool : data.at("summary").at("pools")) {
     if (!pool.contains(section)) continue;
+    ++bars;
     int order = 0;
     for (const auto& [key, value] : pool.at(section).items()) {
       const double amount = value.get<double>();
@@ -344,6 +354,7 @@ void add_breakdown(const Json& data, const char* section, ReportChart chart, boo
   }
   if (rows.empty()) return;
   chart.spec = spec_with("breakdown.vl.json", {{"rows", rows}});
+  chart.spec["height"] = 48 * bars;
   // the last part is what is left over, in the quiet last colour of the range
   Json& scale = chart.spec.at("encoding").at("color").at("scale");
   if (memory) domain.insert(domain.end() - 1, "");   // six parts in a range of seven colours
