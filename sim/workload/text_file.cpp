@@ -34,6 +34,7 @@ struct TextFile::Bytes {
   bool compressed = false;
   bool inside_member = false;  // of a gzip file: between its header and its checksum
   bool any_member = false;
+  bool corrupt = false;  // found so; what came before it is still given out
   z_stream stream{};
   std::vector<char> input = std::vector<char>(kChunkBytes);
   std::vector<char> output = std::vector<char>(kChunkBytes);
@@ -80,6 +81,13 @@ bool TextFile::refill() {
   }
   z_stream& stream = bytes.stream;
   for (;;) {
+    if (bytes.corrupt) {
+      // A header that is wrong from the first byte is another format rather than damage.
+      if (!bytes.any_member && stream.total_out == 0) {
+        fail(0, 0, "is not gzip data although its name ends in .gz, or is corrupt from the start");
+      }
+      fail(0, 0, "gzip data is corrupt after line " + std::to_string(line_number_));
+    }
     if (stream.avail_in == 0) {
       stream.avail_in = static_cast<uInt>(read(bytes.input));
       stream.next_in = reinterpret_cast<Bytef*>(bytes.input.data());
@@ -94,19 +102,16 @@ bool TextFile::refill() {
     stream.avail_out = static_cast<uInt>(bytes.output.size());
     const int status = inflate(&stream, Z_NO_FLUSH);
     chunk_ = {bytes.output.data(), bytes.output.size() - stream.avail_out};
-    const std::string place = "after line " + std::to_string(line_number_);
     if (status == Z_STREAM_END) {
       bytes.inside_member = false;
       bytes.any_member = true;
       CHECK(inflateReset(&stream) == Z_OK);
     } else if (status == Z_DATA_ERROR || status == Z_NEED_DICT) {
-      // A header that is wrong from the first byte is another format rather than damage.
-      if (!bytes.any_member && stream.total_out == 0 && line_number_ == 0) {
-        fail(0, 0, "is not gzip data although its name ends in .gz, or is corrupt from the start");
-      }
-      fail(0, 0, "gzip data is corrupt " + place);
+      bytes.corrupt = true;
     } else if (chunk_.empty() && at_end_of_file) {
-      fail(0, 0, "gzip data ends too early, " + place + "; the file is truncated");
+      fail(0, 0,
+           "gzip data ends too early, after line " + std::to_string(line_number_) +
+               "; the file is truncated");
     } else {
       CHECK(status == Z_OK || status == Z_BUF_ERROR, "inflate: " + std::to_string(status));
     }
