@@ -10,54 +10,83 @@
 namespace fleetsim {
 namespace {
 
-constexpr auto kAttention = static_cast<std::size_t>(CostGroup::attention);
-
 /// A fixed or linear cost model knows nothing of FLOPs, bytes and operators.
 bool priced_by_hardware(const PoolFacts& facts) {
   return facts.step_time != nullptr && facts.step_time->kind() != "fixed" &&
          facts.step_time->kind() != "linear";
 }
 
-/// The sum of all shapes: useful_flops and minimum_bytes are linear in it but for their constant.
-BatchShape summed_shape(const IterationTotals& totals) {
-  return {totals.tokens,          totals.sampled_rows,          totals.decode_requests,
-          totals.decode_context,  totals.decode_window_context, totals.prefill_requests,
-          totals.prefill_context, totals.prefill_pairs,         totals.prefill_window_pairs};
-}
-
-/// Sum of f over all iterations, for f(shape) = constant + linear(shape): the constant counts once an
-/// iteration, and f(sum) holds it once.
-template <typename Affine>
-double sum_over_iterations(const IterationTotals& totals, Affine&& f) {
-  if (totals.iterations == 0) return 0;
-  const double constant = f(BatchShape{});
-  return f(summed_shape(totals)) + static_cast<double>(totals.iterations - 1) * constant;
+/// Sum over the window's iterations of a quantity f(tokens, rows) = f(tokens, 0) + f(1, rows) - f(1, 0).
+template <typename F>
+double sum_by_counts(const PoolMeter& meter, F&& f) {
+  const auto& by_tokens = meter.iterations_by_tokens();
+  const auto& by_rows = meter.iterations_by_rows();
+  double sum = 0;
+  for (std::size_t tokens = 1; tokens < by_tokens.size(); ++tokens) {
+    if (by_tokens[tokens] == 0) continue;
+    sum += static_cast<double>(by_tokens[tokens]) * f(static_cast<std::int64_t>(tokens), 0);
+  }
+  const double without_rows = f(1, 0);
+  for (std::size_t rows = 1; rows < by_rows.size(); ++rows) {
+    if (by_rows[rows] == 0) continue;
+    sum += static_cast<double>(by_rows[rows]) * (f(1, static_cast<std::int64_t>(rows)) - without_rows);
+  }
+  return sum;
 }
 
 /// Seconds of one replica by group over the iterations that start in the window; attention is the rest.
 std::array<double, kCostGroups> group_seconds(const StepTime& price, const PoolMeter& meter) {
   std::array<double, kCostGroups> seconds{};
-  const auto& by_tokens = meter.iterations_by_tokens();
-  const auto& by_rows = meter.iterations_by_rows();
   double rest = to_seconds(meter.totals().started).value;
-  for (std::size_t g = 0; g < seconds.size(); ++g) {
-    if (g == kAttention) continue;
-    const auto group = static_cast<CostGroup>(g);
-    for (std::size_t tokens = 1; tokens < by_tokens.size(); ++tokens) {
-      if (by_tokens[tokens] == 0) continue;
-      seconds[g] += static_cast<double>(by_tokens[tokens]) *
-                    price.group_time(group, static_cast<std::int64_t>(tokens), 0).value;
-    }
-    const double without_rows = price.group_time(group, 1, 0).value;
-    for (std::size_t rows = 1; rows < by_rows.size(); ++rows) {
-      if (by_rows[rows] == 0) continue;
-      seconds[g] += static_cast<double>(by_rows[rows]) *
-                    (price.group_time(group, 1, static_cast<std::int64_t>(rows)).value - without_rows);
-    }
-    rest -= seconds[g];
+  for (const CostGroup group :
+       {CostGroup::gemm, CostGroup::communication, CostGroup::elementwise, CostGroup::host_overhead}) {
+    const double time =
+        group == CostGroup::host_overhead
+            ? to_seconds(meter.totals().host_overhead).value
+            : sum_by_counts(meter, [&](std::int64_t tokens, std::int64_t rows) {
+                return price.group_time(group, tokens, rows).value;
+              });
+    seconds[static_cast<std::size_t>(group)] = time;
+    rest -= time;
   }
-  seconds[kAttention] = std::max(0.0, rest);   // below zero only by the rounding of iterations to 1 ns
+  // Below zero only by the rounding of iterations to 1 ns.
+  seconds[static_cast<std::size_t>(CostGroup::attention)] = std::max(0.0, rest);
   return seconds;
+}
+
+/// Minimum HBM bytes of the window's iterations, all GPUs of the pool.
+double minimum_bytes(const StepTime& price, const PoolMeter& meter) {
+  if (meter.totals().iterations == 0) return 0;
+  const BatchShape& sums = meter.totals().shape;
+  const auto at = [&](std::int64_t tokens, std::int64_t rows) {
+    BatchShape shape;
+    shape.tokens = tokens;
+    shape.sampled_rows = rows;
+    return price.minimum_bytes(shape);
+  };
+  const double one_token = at(1, 0);
+  double bytes = sum_by_counts(meter, at);
+
+  BatchShape decodes;
+  decodes.tokens = 1;
+  decodes.decode_requests = sums.decode_requests;
+  decodes.decode_context = sums.decode_context;
+  decodes.decode_window_context = sums.decode_window_context;
+  bytes += price.minimum_bytes(decodes) - one_token;
+
+  if (sums.prefill_requests == 0) return bytes;
+  // One query is in each shape below; the others cost the same each. A window lets a chunk of q queries see
+  // W - 1 + q keys: queries beyond the first stand as more chunks that see as many keys.
+  const std::int64_t more_queries = sums.tokens - sums.decode_requests - 1;
+  BatchShape prefills;
+  prefills.tokens = 1;
+  prefills.prefill_requests = 1;
+  const double one_query = price.minimum_bytes(prefills) - one_token;
+  prefills.prefill_context = sums.prefill_context;
+  prefills.prefill_requests = sums.prefill_requests;
+  if (price.window() > 1) prefills.prefill_requests += more_queries / (price.window() - 1);
+  return bytes + price.minimum_bytes(prefills) - one_token +
+         static_cast<double>(more_queries) * one_query;
 }
 
 template <typename T>
@@ -108,7 +137,7 @@ FleetUsage usage_of(const PoolFacts& facts, const PoolMeter& meter, SimTime leng
   usage.gpus = facts.replicas * facts.gpus_per_replica;
   usage.iterations = totals.iterations;
   usage.preemptions = totals.preemptions;
-  usage.scheduled_requests = totals.scheduled_requests;
+  usage.scheduled_requests = totals.shape.decode_requests + totals.shape.prefill_requests;
   usage.replica_seconds = static_cast<double>(facts.replicas) * seconds;
   usage.gpu_seconds = static_cast<double>(usage.gpus) * seconds;
   usage.busy_gpu_seconds = to_seconds(totals.busy).value * gpus_per_replica;
@@ -122,13 +151,11 @@ FleetUsage usage_of(const PoolFacts& facts, const PoolMeter& meter, SimTime leng
   usage.bytes.reset();
   usage.group_gpu_seconds.reset();
   if (priced && facts.peak.value > 0) {
-    usage.flops = sum_over_iterations(
-        totals, [&](const BatchShape& shape) { return facts.step_time->useful_flops(shape).value; });
+    usage.flops = facts.step_time->useful_flops(totals.shape).value;
     usage.peak_flops = facts.peak.value * usage.gpu_seconds;
   }
   if (priced && facts.memory_bandwidth.value > 0) {
-    usage.bytes = sum_over_iterations(
-        totals, [&](const BatchShape& shape) { return facts.step_time->minimum_bytes(shape); });
+    usage.bytes = minimum_bytes(*facts.step_time, meter);
     usage.peak_bytes = facts.memory_bandwidth.value * usage.gpu_seconds;
   }
   if (priced) {

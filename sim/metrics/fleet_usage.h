@@ -1,6 +1,7 @@
 #pragma once
 // What a pool's GPUs did with their time in the window: utilisation, memory, where the time went.
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -29,10 +30,14 @@ struct FleetUsage {
 
 /// Usage of one pool over a window of `length`.
 ///
-/// Time by group: iterations are counted by tokens and by sampled rows, and the time of a group that does
-/// not depend on context is g(T, rows) = g(T, 0) + (g(1, rows) - g(1, 0)), since rows only add the logits;
-/// attention is the rest of what the iterations took. Iterations that start in the window are priced
-/// whole, then scaled to the busy time inside it.
+/// Time by group: iterations are counted by tokens T and by sampled rows, and a group that depends on these
+/// alone takes g(T, rows) = g(T, 0) + (g(1, rows) - g(1, 0)), since rows only add the logits. The host's part
+/// is counted as it runs; attention is the rest of what the iterations took. Iterations that start in the
+/// window are priced whole, then scaled to the busy time inside it.
+///
+/// Minimum bytes: f(T, rows) likewise by counts, plus attention, which is linear in the summed shapes. (For
+/// models with a sliding window the summed prefill reads min(sum, sum) where each iteration reads its own
+/// minimum: never less than the true sum.)
 FleetUsage usage_of(const PoolFacts& facts, const PoolMeter& meter, SimTime length);
 
 FleetSection fleet_section(const FleetUsage& usage);

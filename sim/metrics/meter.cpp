@@ -12,7 +12,7 @@ namespace fleetsim {
 PoolMeter::PoolMeter(const MeterWindow& window, std::int64_t replicas, std::int64_t max_tokens)
     : window_(window), replicas_(replicas) {
   CHECK(window.interval > 0, "time series interval");
-  CHECK(window.from >= 0 && window.from <= window.to, "window");
+  CHECK(window.from >= 0, "window");   // an empty one is the user's choice: a warm-up past the last arrival
   CHECK(replicas >= 1 && max_tokens >= 1, "pool without replicas or tokens");
   by_tokens_.resize(static_cast<std::size_t>(max_tokens) + 1, 0);
   by_rows_.resize(static_cast<std::size_t>(max_tokens) + 1, 0);

@@ -27,10 +27,10 @@ struct MeterWindow {
 
 /// Totals over the iterations that start inside the window.
 struct IterationTotals {
-  std::int64_t iterations = 0, tokens = 0, sampled_rows = 0, scheduled_requests = 0;
-  std::int64_t decode_requests = 0, decode_context = 0, decode_window_context = 0;
-  std::int64_t prefill_requests = 0, prefill_context = 0, prefill_pairs = 0, prefill_window_pairs = 0;
+  std::int64_t iterations = 0;
+  BatchShape shape;            // field by field
   SimTime started = 0;         // durations of those iterations, whole
+  SimTime host_overhead = 0;   // of `started`: what the host added
   SimTime busy = 0;            // any iteration's time inside the window, to the nanosecond
   Wide kv_block_nanoseconds = 0;   // blocks owned x time, inside the window
   std::int64_t preemptions = 0;
@@ -58,13 +58,15 @@ struct MeterInterval {
 /// One pool's accumulators.
 class PoolMeter {
  public:
-  /// `max_tokens`: the largest T of an iteration. Errors: CHECK interval > 0, from <= to.
+  /// `max_tokens`: the largest T of an iteration. An empty window measures nothing.
+  /// Errors: CHECK interval > 0.
   PoolMeter(const MeterWindow& window, std::int64_t replicas, std::int64_t max_tokens);
 
-  /// An iteration of `replica` over [start, start + duration) with `kv_used` blocks owned.
+  /// An iteration of `replica` over [start, start + duration) with `kv_used` blocks owned, of which the
+  /// host added `host_overhead` (Price::host_overhead; left at 0, it shows as attention in the breakdown).
   /// Hot: called once an iteration; no allocation unless the time series grows.
   void on_iteration(std::int32_t replica, const BatchShape& shape, SimTime start, SimTime duration,
-                    std::int64_t kv_used);
+                    std::int64_t kv_used, SimTime host_overhead = 0);
   /// `count` gaps of `gap` between delivered chunks, ending at `at`. Counted when `at` is in the window.
   void on_gaps(SimTime gap, std::int64_t count, SimTime at) {
     if (window_.contains(at)) gaps_.add(gap, count);
@@ -124,16 +126,16 @@ class PoolMeter {
 inline void PoolMeter::count_shape(const BatchShape& shape, SimTime duration) {
   totals_.iterations += 1;
   totals_.started += duration;
-  totals_.tokens += shape.tokens;
-  totals_.sampled_rows += shape.sampled_rows;
-  totals_.scheduled_requests += shape.decode_requests + shape.prefill_requests;
-  totals_.decode_requests += shape.decode_requests;
-  totals_.decode_context += shape.decode_context;
-  totals_.decode_window_context += shape.decode_window_context;
-  totals_.prefill_requests += shape.prefill_requests;
-  totals_.prefill_context += shape.prefill_context;
-  totals_.prefill_pairs += shape.prefill_pairs;
-  totals_.prefill_window_pairs += shape.prefill_window_pairs;
+  BatchShape& sums = totals_.shape;
+  sums.tokens += shape.tokens;
+  sums.sampled_rows += shape.sampled_rows;
+  sums.decode_requests += shape.decode_requests;
+  sums.decode_context += shape.decode_context;
+  sums.decode_window_context += shape.decode_window_context;
+  sums.prefill_requests += shape.prefill_requests;
+  sums.prefill_context += shape.prefill_context;
+  sums.prefill_pairs += shape.prefill_pairs;
+  sums.prefill_window_pairs += shape.prefill_window_pairs;
   CHECK(static_cast<std::size_t>(shape.tokens) < by_tokens_.size() &&
             static_cast<std::size_t>(shape.sampled_rows) < by_rows_.size(),
         "an iteration of " + std::to_string(shape.tokens) + " tokens");
@@ -142,7 +144,8 @@ inline void PoolMeter::count_shape(const BatchShape& shape, SimTime duration) {
 }
 
 inline void PoolMeter::on_iteration(std::int32_t replica, const BatchShape& shape, SimTime start,
-                                    SimTime duration, std::int64_t kv_used) {
+                                    SimTime duration, std::int64_t kv_used,
+                                    SimTime host_overhead) {
   const SimTime end = start + duration;
   const Wide kv_time = static_cast<Wide>(kv_used) * duration;
   Bin& bin = bin_at(start);
@@ -162,6 +165,7 @@ inline void PoolMeter::on_iteration(std::int32_t replica, const BatchShape& shap
   }
   if (!window_.contains(start)) return;
   count_shape(shape, duration);
+  totals_.host_overhead += host_overhead;
   if (kv_used < kv_peak_.blocks) [[likely]] return;
   const bool first = kv_used > kv_peak_.blocks || totals_.iterations == 1 || start < kv_peak_.at ||
                      (start == kv_peak_.at && replica < kv_peak_.replica);

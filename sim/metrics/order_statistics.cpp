@@ -31,6 +31,12 @@ double interpolate(double low, double high, double fraction) {
 }
 
 std::vector<double> select_percentiles(std::span<double> values, std::span<const double> ascending) {
+  const std::size_t end = values.size();
+  return select_percentiles(values, std::span(&end, 1), ascending);
+}
+
+std::vector<double> select_percentiles(std::span<double> values, std::span<const std::size_t> ends,
+                                       std::span<const double> ascending) {
   CHECK(!values.empty(), "percentile of nothing");
   CHECK(std::is_sorted(ascending.begin(), ascending.end()), "probabilities must ascend");
   std::vector<std::size_t> ranks;
@@ -46,7 +52,16 @@ std::vector<double> select_percentiles(std::span<double> values, std::span<const
   std::vector<std::size_t> unique_ranks = ranks;
   std::sort(unique_ranks.begin(), unique_ranks.end());
   unique_ranks.erase(std::unique(unique_ranks.begin(), unique_ranks.end()), unique_ranks.end());
-  select_ranks(values, 0, unique_ranks);
+  const std::span<const std::size_t> wanted(unique_ranks);
+  for (std::size_t next = 0; next < wanted.size();) {
+    const auto bucket = std::upper_bound(ends.begin(), ends.end(), wanted[next]);
+    CHECK(bucket != ends.end(), "buckets end before the values");
+    const std::size_t begin = bucket == ends.begin() ? 0 : *(bucket - 1);
+    std::size_t last = next;
+    while (last < wanted.size() && wanted[last] < *bucket) ++last;
+    select_ranks(values.subspan(begin, *bucket - begin), begin, wanted.subspan(next, last - next));
+    next = last;
+  }
   std::vector<double> answer;
   for (std::size_t i = 0; i < fractions.size(); ++i) {
     answer.push_back(interpolate(values[ranks[2 * i]], values[ranks[2 * i + 1]], fractions[i]));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "hw_models/check.h"
 #include "sim/metrics/order_statistics.h"
@@ -13,6 +14,7 @@ namespace fleetsim {
 namespace {
 
 constexpr double kSumUnitsPerNanosecond = 65536;
+constexpr std::size_t kBuckets = std::size_t{1} << 14;
 constexpr std::array<LatencyMetric, kLatencyMetrics> kMetrics{
     LatencyMetric::ttft, LatencyMetric::tpot, LatencyMetric::e2e, LatencyMetric::queue};
 
@@ -140,15 +142,24 @@ std::vector<double> RequestLog::percentiles_ns(LatencyMetric metric, std::int32_
     }
     return merged.quantiles({ascending.begin(), ascending.end()});
   }
-  scratch.clear();
-  scratch.reserve(static_cast<std::size_t>(total.count));
-  for_each([&](const LoggedRequest& request) {
-    if (request.status != RequestStatus::completed) return;
-    if (pool != kAllPools && request.pool != pool) return;
-    const double ns = latency_ns(request, metric);
-    if (ns >= 0) scratch.push_back(ns);
-  });
-  return select_percentiles(scratch, ascending);
+  return exact_percentiles_ns(metric, pool, ascending, scratch);
+}
+
+// Values are placed by linear buckets straight from the log, then only buckets that hold a wanted rank are
+// looked into: three passes, where selecting two hundred percentiles from a heap of values takes nine.
+std::vector<double> RequestLog::exact_percentiles_ns(LatencyMetric metric, std::int32_t pool,
+                                                     std::span<const double> ascending,
+                                                     std::vector<double>& scratch) const {
+  const LatencySums total = sums(metric, pool);
+  const double scale = static_cast<double>(kBuckets) / (total.max_ns + 1);
+  const auto bucket_of = [&](double ns) { return static_cast<std::size_t>(ns * scale); };
+  std::vector<std::size_t> next(kBuckets + 1, 0);
+  for_each_latency(metric, pool, [&](double ns) { next[bucket_of(ns)] += 1; });
+  std::size_t placed = 0;
+  for (std::size_t& bucket : next) placed += std::exchange(bucket, placed);
+  scratch.resize(placed);
+  for_each_latency(metric, pool, [&](double ns) { scratch[next[bucket_of(ns)]++] = ns; });
+  return select_percentiles(scratch, next, ascending);   // `next` now holds where each bucket ends
 }
 
 std::int64_t RequestLog::bytes() const {

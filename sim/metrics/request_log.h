@@ -95,6 +95,19 @@ class RequestLog {
     std::array<QuantileSketch, kLatencyMetrics> sketches;   // after fold()
   };
   void sketch(const LoggedRequest& request);
+  std::vector<double> exact_percentiles_ns(LatencyMetric metric, std::int32_t pool,
+                                           std::span<const double> ascending,
+                                           std::vector<double>& scratch) const;
+  /// Calls visit(ns) for every completed request of the pool that has the latency.
+  template <typename Visit>
+  void for_each_latency(LatencyMetric metric, std::int32_t pool, Visit&& visit) const {
+    for_each([&](const LoggedRequest& request) {
+      if (request.status != RequestStatus::completed) return;
+      if (pool != kAllPools && request.pool != pool) return;
+      const double ns = latency_ns(request, metric);
+      if (ns >= 0) visit(ns);
+    });
+  }
 
   std::int64_t threshold_, size_ = 0;
   bool folded_ = false;

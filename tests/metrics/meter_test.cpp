@@ -27,8 +27,8 @@ TEST_CASE("an iteration is split over intervals and clipped to the window to the
 
   const IterationTotals& totals = meter.totals();
   REQUIRE(totals.iterations == 1);          // the first starts in the warm-up
-  REQUIRE(totals.tokens == 2);
-  REQUIRE(totals.decode_context == 50);
+  REQUIRE(totals.shape.tokens == 2);
+  REQUIRE(totals.shape.decode_context == 50);
   REQUIRE(totals.started == 110);
   REQUIRE(totals.busy == 30 + 55);          // [100, 130) and [195, 250)
   REQUIRE(totals.kv_block_nanoseconds == 30 * 7 + 55 * 5);
@@ -82,7 +82,7 @@ TEST_CASE("prefill tokens are what an iteration computes beyond one a decode", "
   shape.sampled_rows += 1;
   meter.on_iteration(0, shape, 10, 5, 1);
   REQUIRE(meter.intervals(100).front().prompt_tokens == 20);
-  REQUIRE(meter.totals().scheduled_requests == 6);
+  REQUIRE(meter.totals().shape.prefill_requests == 2);
   REQUIRE(meter.iterations_by_tokens()[24] == 1);
   REQUIRE(meter.iterations_by_rows()[5] == 1);
 }
@@ -170,7 +170,7 @@ TEST_CASE("feeding order and grouping do not change anything that can be read", 
     REQUIRE(left.size() == right.size());
     for (std::size_t i = 0; i < left.size(); ++i) REQUIRE(same(left[i], right[i]));
     REQUIRE(step.totals().busy == ahead.totals().busy);
-    REQUIRE(step.totals().tokens == ahead.totals().tokens);
+    REQUIRE(step.totals().shape == ahead.totals().shape);
     REQUIRE(step.totals().output_tokens == ahead.totals().output_tokens);
     REQUIRE(step.totals().kv_block_nanoseconds == ahead.totals().kv_block_nanoseconds);
     REQUIRE(step.gaps().sum() == ahead.gaps().sum());
