@@ -41,7 +41,8 @@ PoolFacts facts_of(const PoolDeployment& pool) {
   facts.step_time = pool.step_time.get();
   facts.memory = pool.memory;
   facts.peak = pool.gemm_peak;
-  facts.memory_bandwidth = pool.gpu->memory_bandwidth;
+  // A cost model without hardware has no utilisation of it either.
+  if (pool.gemm_peak.value > 0) facts.memory_bandwidth = pool.gpu->memory_bandwidth;
   facts.kv_blocks_total = pool.rules.num_gpu_blocks - 1;
   facts.max_tokens = pool.rules.max_num_batched_tokens;
   facts.prefix_caching = pool.rules.enable_prefix_caching;
