@@ -1,6 +1,6 @@
 #pragma once
-// A YAML file of the built-in catalogues, read strictly. These files are ours, so every fault in one
-// is a CHECK, and a key that nobody reads is a fault too.
+// A YAML file of the built-in catalogues, read strictly. These files are ours, so every fault in
+// one is a CHECK, and a key that nobody reads is a fault too.
 
 #include <cstdint>
 #include <set>
@@ -13,7 +13,16 @@
 namespace fleetsim {
 
 /// What a quantity measures; each has its units in a table of catalogue_file.cpp.
-enum class Dimension { count, flops_per_second, bytes_per_second, bytes, seconds, hertz, watts, share };
+enum class Dimension {
+  count,
+  flops_per_second,
+  bytes_per_second,
+  bytes,
+  seconds,
+  hertz,
+  watts,
+  share
+};
 
 /// A number in SI base units and where it is from.
 struct SourcedValue {
@@ -33,13 +42,13 @@ class CatalogueMap {
   std::int64_t integer(const std::string& key);
   std::int64_t integer_or(const std::string& key, std::int64_t otherwise);
   bool flag_or(const std::string& key, bool otherwise);
-  std::vector<std::string> texts(const std::string& key);   // empty when absent
+  std::vector<std::string> texts(const std::string& key);  // empty when absent
   /// `key: {value: 3350 GB/s, source: "..."}`.
   SourcedValue quantity(const std::string& key, Dimension dimension);
   /// `key: [16 KiB, 64 KiB]`.
   std::vector<double> quantities(const std::string& key, Dimension dimension);
   CatalogueMap map(const std::string& key);
-  std::vector<CatalogueMap> maps(const std::string& key);   // empty when absent
+  std::vector<CatalogueMap> maps(const std::string& key);  // empty when absent
   std::vector<std::string> keys() const;
   void finish() const;
 

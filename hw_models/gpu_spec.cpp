@@ -1,5 +1,6 @@
 // The GPU catalogue: gpus/*.yaml, linked into the program, read once.
-// Every figure is {value: number unit, source: text}; a figure without either is a CHECK at first use.
+// Every figure is {value: number unit, source: text}; a figure without either is a CHECK at first
+// use.
 
 #include "hw_models/gpu_spec.h"
 

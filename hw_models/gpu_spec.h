@@ -13,7 +13,8 @@
 
 namespace fleetsim {
 
-/// Measured time of an all-reduce among `gpus` GPUs: points (message bytes, seconds), both ascending.
+/// Measured time of an all-reduce among `gpus` GPUs: points (message bytes, seconds), both
+/// ascending.
 struct AllReduceCurve {
   std::int64_t gpus = 0;
   std::vector<std::pair<double, Seconds>> points;
@@ -21,15 +22,15 @@ struct AllReduceCurve {
 };
 
 struct GpuSpec {
-  std::string name;                        // canonical: "h100-sxm"
-  std::vector<std::string> aliases;        // short forms: "h100"
-  std::string title;                       // "NVIDIA H100 SXM5 80 GB"
-  int architecture_sm = 0;                 // 80, 89, 90, 100, 120
+  std::string name;                  // canonical: "h100-sxm"
+  std::vector<std::string> aliases;  // short forms: "h100"
+  std::string title;                 // "NVIDIA H100 SXM5 80 GB"
+  int architecture_sm = 0;           // 80, 89, 90, 100, 120
   bool data_centre = true;
-  std::map<NumberFormat, FlopsPerSecond> dense_peak;   // absent format: the GPU has none
-  BytesPerSecond memory_bandwidth;         // datasheet
-  Bytes memory_datasheet;                  // decimal GB
-  Bytes memory_reported;                   // what the driver reports; gpu_memory_utilization multiplies it
+  std::map<NumberFormat, FlopsPerSecond> dense_peak;  // absent format: the GPU has none
+  BytesPerSecond memory_bandwidth;                    // datasheet
+  Bytes memory_datasheet;                             // decimal GB
+  Bytes memory_reported;  // what the driver reports; gpu_memory_utilization multiplies it
   bool memory_reported_is_nominal = true;  // not read on a device
   double l2_bytes = 0;
   int sms = 0;
@@ -40,11 +41,13 @@ struct GpuSpec {
   double tdp_watts = 0;
   // fixed costs and achieved ceilings of the roofline (kernels-and-cost-models §2, §4)
   Seconds gemm_floor, attention_floor;
-  double gemm_efficiency = 0, gemm_bandwidth_share = 0, attention_bandwidth_share = 0, attention_efficiency = 0;
-  std::map<NumberFormat, double> gemm_efficiency_by_format;   // where it differs from gemm_efficiency
-  double attention_bandwidth_share_fp8 = 0;                   // decode kernels read fp8 KV less well
-  std::vector<AllReduceCurve> all_reduce;                     // ascending in gpus; empty without NVLink
-  std::map<std::string, std::string> sources;   // field -> where the figure is from
+  double gemm_efficiency = 0, gemm_bandwidth_share = 0, attention_bandwidth_share = 0,
+         attention_efficiency = 0;
+  std::map<NumberFormat, double>
+      gemm_efficiency_by_format;               // where it differs from gemm_efficiency
+  double attention_bandwidth_share_fp8 = 0;    // decode kernels read fp8 KV less well
+  std::vector<AllReduceCurve> all_reduce;      // ascending in gpus; empty without NVLink
+  std::map<std::string, std::string> sources;  // field -> where the figure is from
 
   bool has(NumberFormat format) const { return dense_peak.count(format) > 0; }
   /// Share of the format's dense peak that large GEMMs reach.

@@ -1,13 +1,13 @@
-// Hugging Face config.json to ModelSpec. One reader per architecture, in a table. Whatever would make
-// the model cost something else than the spec says (linear attention, unknown quantisation, layers that
-// differ) is refused with a reason: a wrong price is worse than none.
-// The door to nlohmann-json in this folder.
+// Hugging Face config.json to ModelSpec. One reader per architecture, in a table. Whatever would
+// make the model cost something else than the spec says (linear attention, unknown quantisation,
+// layers that differ) is refused with a reason: a wrong price is worse than none. The door to
+// nlohmann-json in this folder.
+
+#include <fmt/format.h>
 
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "hw_models/model_spec.h"
@@ -93,7 +93,8 @@ void read_common(Config& config, ModelSpec& model) {
   model.tied_embeddings = config.flag_or("tie_word_embeddings", false);
   if (!config.has("head_dim") && model.hidden % model.heads != 0)
     config.refuse("hidden_size is no multiple of num_attention_heads and there is no head_dim");
-  model.head_dim = config.count_or("head_dim", std::max<std::int64_t>(1, model.hidden / model.heads));
+  model.head_dim =
+      config.count_or("head_dim", std::max<std::int64_t>(1, model.hidden / model.heads));
 }
 
 /// Windowed layers out of `layer_types`, `sliding_window` and `use_sliding_window`.
@@ -119,7 +120,8 @@ void read_windows(Config& config, ModelSpec& model) {
   model.windowed_layers = sliding;
   model.window = config.count("sliding_window");
   if (sliding == model.layers)
-    config.refuse("every layer has a sliding window: not modelled, at least one must keep all tokens");
+    config.refuse(
+        "every layer has a sliding window: not modelled, at least one must keep all tokens");
 }
 
 void read_llama(Config& config, ModelSpec& model) {
@@ -226,7 +228,8 @@ void read_gpt2(Config& config, ModelSpec& model) {
   model.tied_embeddings = config.flag_or("tie_word_embeddings", true);
   model.gated_ffn = false;
   model.qkv_bias = model.attention_output_bias = model.ffn_bias = model.layer_norm_bias = true;
-  if (config.flag_or("add_cross_attention", false)) config.refuse("cross attention is not modelled");
+  if (config.flag_or("add_cross_attention", false))
+    config.refuse("cross attention is not modelled");
 }
 
 void read_opt(Config& config, ModelSpec& model) {
@@ -249,10 +252,10 @@ struct ArchitectureRow {
   void (*read)(Config&, ModelSpec&);
 };
 constexpr ArchitectureRow kArchitectures[] = {
-    {"LlamaForCausalLM", read_llama},       {"Qwen2ForCausalLM", read_qwen2},
-    {"Qwen3ForCausalLM", read_qwen3},       {"Qwen3MoeForCausalLM", read_qwen3_moe},
-    {"MixtralForCausalLM", read_mixtral},   {"DeepseekV3ForCausalLM", read_deepseek},
-    {"GptOssForCausalLM", read_gpt_oss},    {"GPT2LMHeadModel", read_gpt2},
+    {"LlamaForCausalLM", read_llama},     {"Qwen2ForCausalLM", read_qwen2},
+    {"Qwen3ForCausalLM", read_qwen3},     {"Qwen3MoeForCausalLM", read_qwen3_moe},
+    {"MixtralForCausalLM", read_mixtral}, {"DeepseekV3ForCausalLM", read_deepseek},
+    {"GptOssForCausalLM", read_gpt_oss},  {"GPT2LMHeadModel", read_gpt2},
     {"OPTForCausalLM", read_opt},
 };
 
@@ -272,8 +275,8 @@ const ArchitectureRow* find_architecture(Config& config) {
   return nullptr;
 }
 
-/// How the published weights are stored. The scenario's `precision` decides what runs; a difference is
-/// noted with the step time.
+/// How the published weights are stored. The scenario's `precision` decides what runs; a difference
+/// is noted with the step time.
 void read_quantisation(Config& config, ModelSpec& model) {
   if (!config.has("quantization_config")) return;
   const Json& section = config.at("quantization_config");
@@ -289,8 +292,10 @@ void read_quantisation(Config& config, ModelSpec& model) {
   } else if ((method == "awq" || method == "gptq") && four_bits) {
     model.native_weight_format = NumberFormat::int4;
   } else {
-    config.refuse(fmt::format("quantization_config '{}' is not modelled; known: fp8, mxfp4 (experts), "
-                              "awq and gptq with 4 bits", method));
+    config.refuse(
+        fmt::format("quantization_config '{}' is not modelled; known: fp8, mxfp4 (experts), "
+                    "awq and gptq with 4 bits",
+                    method));
   }
 }
 
@@ -321,10 +326,12 @@ void check_consistency(Config& config, const ModelSpec& model) {
   if (model.moe && model.moe->experts_per_token > model.moe->experts)
     config.refuse("more experts per token than experts");
   constexpr double kLargestModel = 1e15;  // parameters: beyond it sums stop being exact
-  const double size = static_cast<double>(model.layers) * static_cast<double>(model.hidden) *
-                      static_cast<double>(model.ffn + model.heads * model.head_dim +
-                                          (model.moe ? model.moe->experts * model.moe->expert_ffn : 0));
-  if (size > kLargestModel || static_cast<double>(model.vocab) * static_cast<double>(model.hidden) > kLargestModel)
+  const double size =
+      static_cast<double>(model.layers) * static_cast<double>(model.hidden) *
+      static_cast<double>(model.ffn + model.heads * model.head_dim +
+                          (model.moe ? model.moe->experts * model.moe->expert_ffn : 0));
+  if (size > kLargestModel ||
+      static_cast<double>(model.vocab) * static_cast<double>(model.hidden) > kLargestModel)
     config.refuse("the figures make a model of more than 10^15 parameters");
 }
 
@@ -371,7 +378,8 @@ bool shallow(const std::string& text) {
   return true;
 }
 
-std::optional<Json> parse_json(const std::string& text, const std::string& path, Problems& problems) {
+std::optional<Json> parse_json(const std::string& text, const std::string& path,
+                               Problems& problems) {
   if (!shallow(text)) {
     problems.add(path, {1, 1}, "nested deeper than 64 levels");
     return std::nullopt;

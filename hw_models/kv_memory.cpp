@@ -1,8 +1,8 @@
 // The memory of one GPU divided as vLLM does at start-up: budget, minus weights, minus what a dummy
-// forward of the largest batch needs, minus CUDA graphs where the release counts them; the rest is KV.
-// The estimates of what is not exact are fitted to one published start-up log (Qwen3-8B-FP8, vLLM of
-// 2025-09, 24 GB card, max_num_batched_tokens 2048, max_num_seqs 256): weights 8.80 GiB, peak
-// activation 1.40, non-torch 0.02, CUDA graphs 0.68 GiB.
+// forward of the largest batch needs, minus CUDA graphs where the release counts them; the rest is
+// KV. The estimates of what is not exact are fitted to one published start-up log (Qwen3-8B-FP8,
+// vLLM of 2025-09, 24 GB card, max_num_batched_tokens 2048, max_num_seqs 256): weights 8.80 GiB,
+// peak activation 1.40, non-torch 0.02, CUDA graphs 0.68 GiB.
 
 #include "hw_models/kv_memory.h"
 
@@ -16,17 +16,17 @@ namespace {
 
 constexpr double kGiB = 1073741824.0;
 
-/// Sampling stage of the dummy forward, bytes a logit: 16-bit logits 2, fp32 copy 4, sorted values 4,
-/// sorted indices 8, the sort's second buffer 12, probabilities 4, cumulative sum 4. It and the hidden
-/// states give 1.39 of the log's 1.40 GiB (256 rows x 151,936 logits).
+/// Sampling stage of the dummy forward, bytes a logit: 16-bit logits 2, fp32 copy 4, sorted values
+/// 4, sorted indices 8, the sort's second buffer 12, probabilities 4, cumulative sum 4. It and the
+/// hidden states give 1.39 of the log's 1.40 GiB (256 rows x 151,936 logits).
 constexpr double kBytesPerLogit = 38;
-/// Tensors of one layer alive at once, in activations: residual, norm output, attention in and out, and
-/// gate, up and their product. Below the sampling stage unless the token budget is large.
+/// Tensors of one layer alive at once, in activations: residual, norm output, attention in and out,
+/// and gate, up and their product. Below the sampling stage unless the token budget is large.
 constexpr double kHiddenTensors = 4, kFfnTensors = 3;
 /// CUDA graphs: the log's 0.68 GiB over 67 captured sizes x 36 layers.
 constexpr double kGraphBytesPerSizeAndLayer = 0.68 * kGiB / (67 * 36);
-/// Non-torch memory of the profiling run: the log's 0.02 GiB. The CUDA context (23.08 of 23.53 GiB were
-/// free at start) is not subtracted by the engine and lies outside the budget.
+/// Non-torch memory of the profiling run: the log's 0.02 GiB. The CUDA context (23.08 of 23.53 GiB
+/// were free at start) is not subtracted by the engine and lies outside the budget.
 constexpr double kNonTorchBytes = 0.02 * kGiB;
 /// NCCL and custom all-reduce buffers with tensor parallelism: 1 GiB of the 0.5-2 GB that engines
 /// show for context and NCCL together (engine-semantics §1.10).
@@ -47,8 +47,8 @@ Bytes estimate_activations(const ModelSpec& model, const Precision& precision,
                           (kFfnTensors * static_cast<double>(moe.expert_ffn) / tp + hidden);
     layer = std::max(layer, kHiddenTensors * hidden + routed);
   }
-  const double rows = static_cast<double>(
-      std::min(request.max_num_seqs, request.max_num_batched_tokens));
+  const double rows =
+      static_cast<double>(std::min(request.max_num_seqs, request.max_num_batched_tokens));
   const double sampling = rows * static_cast<double>(model.vocab) * kBytesPerLogit;
   return whole(tokens * hidden * element + std::max(tokens * layer * element, sampling));
 }

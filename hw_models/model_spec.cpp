@@ -1,4 +1,5 @@
-// The model catalogue (models/*.yaml, linked into the program) and what follows exactly from a spec.
+// The model catalogue (models/*.yaml, linked into the program) and what follows exactly from a
+// spec.
 
 #include "hw_models/model_spec.h"
 
@@ -162,7 +163,8 @@ Bytes ModelSpec::kv_bytes_per_token_per_layer(NumberFormat kv_format, std::int64
   if (latent) {
     // Replicated over the ranks: one latent serves every head.
     const std::int64_t rank = latent->kv_lora_rank;
-    if (kv_format == NumberFormat::fp8) return {rank + (rank + 127) / 128 * 4 + 2 * latent->rope_dim};
+    if (kv_format == NumberFormat::fp8)
+      return {rank + (rank + 127) / 128 * 4 + 2 * latent->rope_dim};
     return {std::llround(static_cast<double>(rank + latent->rope_dim) * element)};
   }
   return {std::llround(static_cast<double>(2 * kv_heads_per_rank(tp) * head_dim) * element)};

@@ -16,27 +16,30 @@ struct LatentAttention {
   std::int64_t q_lora_rank = 0, kv_lora_rank = 0, rope_dim = 0, nope_dim = 0, v_dim = 0;
 };
 struct MixtureOfExperts {
-  std::int64_t experts = 0, experts_per_token = 0, expert_ffn = 0, shared_experts = 0, shared_ffn = 0;
-  std::int64_t dense_layers = 0;           // first layers that have a dense FFN instead
+  std::int64_t experts = 0, experts_per_token = 0, expert_ffn = 0, shared_experts = 0,
+               shared_ffn = 0;
+  std::int64_t dense_layers = 0;  // first layers that have a dense FFN instead
 };
 
 struct ModelSpec {
   std::string name, title, source;
   std::int64_t layers = 0, hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0, vocab = 0;
-  std::int64_t max_context = 0;            // max_position_embeddings: the default max_model_len
-  bool tied_embeddings = false, gated_ffn = true, qkv_bias = false, qk_norm = false, attention_output_bias = false,
-       ffn_bias = false, layer_norm_bias = false;
-  bool attention_sinks = false;            // gpt-oss: one learned logit a head
-  std::int64_t position_embeddings = 0;    // learned positions (GPT-2, OPT), 0 for rotary
-  std::int64_t window = 0, windowed_layers = 0;   // sliding window in tokens and on how many layers
+  std::int64_t max_context = 0;  // max_position_embeddings: the default max_model_len
+  bool tied_embeddings = false, gated_ffn = true, qkv_bias = false, qk_norm = false,
+       attention_output_bias = false, ffn_bias = false, layer_norm_bias = false;
+  bool attention_sinks = false;                  // gpt-oss: one learned logit a head
+  std::int64_t position_embeddings = 0;          // learned positions (GPT-2, OPT), 0 for rotary
+  std::int64_t window = 0, windowed_layers = 0;  // sliding window in tokens and on how many layers
   std::optional<LatentAttention> latent;
   std::optional<MixtureOfExperts> moe;
-  std::optional<NumberFormat> native_weight_format;   // stored by its makers in this format (DeepSeek: fp8)
-  std::optional<NumberFormat> native_expert_format;   // gpt-oss: experts are stored in fp4 (mxfp4)
+  std::optional<NumberFormat>
+      native_weight_format;  // stored by its makers in this format (DeepSeek: fp8)
+  std::optional<NumberFormat> native_expert_format;  // gpt-oss: experts are stored in fp4 (mxfp4)
 
-  std::int64_t parameters() const;         // exact; tied embeddings once; draft (MTP) layers left out
-  /// Parameters that work for one token: all but the experts not chosen. Embedding and head both count
-  /// (the convention of Qwen, Mistral and DeepSeek; gpt-oss's makers leave the embedding out).
+  std::int64_t parameters() const;  // exact; tied embeddings once; draft (MTP) layers left out
+  /// Parameters that work for one token: all but the experts not chosen. Embedding and head both
+  /// count (the convention of Qwen, Mistral and DeepSeek; gpt-oss's makers leave the embedding
+  /// out).
   std::int64_t active_parameters() const;
   /// 2 x the weights of the matrices one token passes in the layers (head and attention left out).
   double linear_flops_per_token() const;
@@ -44,15 +47,16 @@ struct ModelSpec {
   std::int64_t growing_layers() const { return layers - windowed_layers; }
   /// KV heads on one rank: replicated when tp > kv_heads.
   std::int64_t kv_heads_per_rank(std::int64_t tp) const;
-  /// cos/sin table that engines keep beside the weights: max_context x rotary dim x 2 bytes, on every rank.
+  /// cos/sin table that engines keep beside the weights: max_context x rotary dim x 2 bytes, on
+  /// every rank.
   Bytes rotary_table_bytes() const;
-  /// Bytes of the weights on one tensor-parallel rank (kv heads replicated when tp > kv_heads). Embedding,
-  /// head, router, norms and biases stay in 16 bits when the matrices are quantised.
+  /// Bytes of the weights on one tensor-parallel rank (kv heads replicated when tp > kv_heads).
+  /// Embedding, head, router, norms and biases stay in 16 bits when the matrices are quantised.
   Bytes weight_bytes_per_rank(const Precision& precision, std::int64_t tp) const;
   /// KV bytes one token adds on one rank, over the layers that grow (windowed layers left out).
   Bytes kv_bytes_per_token_per_rank(NumberFormat kv_format, std::int64_t tp) const;
-  /// One layer of it. Latent attention in fp8 is FlashMLA's layout: kv_lora_rank bytes, a 4-byte scale for
-  /// every 128 of them, and the rotary part in 16 bits (656 bytes for DeepSeek-V3).
+  /// One layer of it. Latent attention in fp8 is FlashMLA's layout: kv_lora_rank bytes, a 4-byte
+  /// scale for every 128 of them, and the rotary part in 16 bits (656 bytes for DeepSeek-V3).
   Bytes kv_bytes_per_token_per_layer(NumberFormat kv_format, std::int64_t tp) const;
   /// The same over all layers (the naive figure).
   Bytes kv_bytes_per_token_all_layers(NumberFormat kv_format) const;

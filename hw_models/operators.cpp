@@ -1,6 +1,6 @@
 // The operators of kernels-and-cost-models §3 as an engine launches them: embedding, then per layer
-// norms, projections, attention, feed-forward or experts, all-reduces; head and sampling on the rows
-// that need logits. GEMM shapes come from weight_groups, so that no shape is written twice.
+// norms, projections, attention, feed-forward or experts, all-reduces; head and sampling on the
+// rows that need logits. GEMM shapes come from weight_groups, so that no shape is written twice.
 
 #include "hw_models/operators.h"
 
@@ -13,14 +13,18 @@
 namespace fleetsim {
 namespace {
 
-/// Share of the datasheet bandwidth that elementwise kernels reach: bytes / (0.8 W), as aiconfigurator
-/// (§4.5). Their floor is the cost of a kernel node, the same as the smallest GEMM's.
+/// Share of the datasheet bandwidth that elementwise kernels reach: bytes / (0.8 W), as
+/// aiconfigurator (§4.5). Their floor is the cost of a kernel node, the same as the smallest
+/// GEMM's.
 constexpr double kElementwiseShare = 0.8;
-/// Passes of sampling over the logits: 1 for greedy or Gumbel; top-p would be 2-3 (§3, row sampling).
+/// Passes of sampling over the logits: 1 for greedy or Gumbel; top-p would be 2-3 (§3, row
+/// sampling).
 constexpr double kSamplingPasses = 1;
-/// All-gather of logits: floor and bus bandwidth of NCCL on 8 H200 (§2.5: 10-13 us, 337 of 450 GB/s).
+/// All-gather of logits: floor and bus bandwidth of NCCL on 8 H200 (§2.5: 10-13 us, 337 of 450
+/// GB/s).
 constexpr double kGatherFloor = 11.5e-6, kGatherShare = 0.75, kGatherPcieShare = 0.55;
-/// Kernels around the routed experts of a layer: top-k, alignment of tokens to experts, weighted sum.
+/// Kernels around the routed experts of a layer: top-k, alignment of tokens to experts, weighted
+/// sum.
 constexpr std::int64_t kRoutingKernels = 3;
 
 double to_double(std::int64_t n) { return static_cast<double>(n); }
@@ -31,21 +35,20 @@ struct Context {
   const GpuSpec& gpu;
   const Precision& precision;
   std::int64_t tp;
-  double wide;       // bytes of an unquantised activation: 2, or 4 in fp32
+  double wide;  // bytes of an unquantised activation: 2, or 4 in fp32
   OperatorList* out;
 
   double heads() const { return to_double(model.heads / tp); }
   double kv_heads() const { return to_double(model.kv_heads_per_rank(tp)); }
-  NumberFormat wide_format() const {
-    return wide == 4 ? NumberFormat::fp32 : NumberFormat::bf16;
-  }
+  NumberFormat wide_format() const { return wide == 4 ? NumberFormat::fp32 : NumberFormat::bf16; }
   Roofline gemm_roof(NumberFormat math) const {
     return {gpu.gemm_floor,
             {gpu.gemm_efficiency_at(math) * gpu.dense_peak.at(math).value},
             {gpu.gemm_bandwidth_share * gpu.memory_bandwidth.value}};
   }
   Roofline elementwise_roof() const {
-    return {gpu.gemm_floor, gpu.dense_peak.at(wide_format()),
+    return {gpu.gemm_floor,
+            gpu.dense_peak.at(wide_format()),
             {kElementwiseShare * gpu.memory_bandwidth.value}};
   }
 };
@@ -149,8 +152,8 @@ void add_quantise(const Context& c, const WeightGroup& group) {
 
 /// SiLU(gate) x up reads two widths and writes one; GELU and ReLU read and write one.
 void add_ffn_activation(const Context& c, const WeightGroup& group) {
-  const bool up = group.name.find("up projection") != std::string::npos &&
-                  group.name != "query up projection";
+  const bool up =
+      group.name.find("up projection") != std::string::npos && group.name != "query up projection";
   if (!up && group.name != "expert gate-up") return;
   const double width = to_double(group.rows);  // 2F when gated
   const double per_row = c.wide * (c.model.gated_ffn ? 1.5 * width : 2 * width);
@@ -234,8 +237,8 @@ AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
     op.flops_per_pair = 4 * h * to_double(m.head_dim);
     op.bytes_per_token = 2 * c.wide * h * to_double(m.head_dim);
   }
-  const double share = element_bytes(kv) < 2 ? c.gpu.attention_bandwidth_share_fp8
-                                             : c.gpu.attention_bandwidth_share;
+  const double share =
+      element_bytes(kv) < 2 ? c.gpu.attention_bandwidth_share_fp8 : c.gpu.attention_bandwidth_share;
   op.roof = {c.gpu.attention_floor,
              {c.gpu.attention_efficiency * c.gpu.dense_peak.at(c.wide_format()).value},
              {share * c.gpu.memory_bandwidth.value}};
@@ -254,25 +257,28 @@ void add_notes(const Context& c) {
       note(gpu + " has no " + weights + " tensor cores: " + weights +
            " weights are weight-only, bytes of " + weights + ", math at the bf16 rate");
     else
-      note(weights + " weights with " + name_of(p.activations) + " activations are weight-only: math "
-           "at the bf16 rate (activations: " + weights + " would use the tensor cores' " + weights +
-           ")");
+      note(weights + " weights with " + name_of(p.activations) +
+           " activations are weight-only: math "
+           "at the bf16 rate (activations: " +
+           weights + " would use the tensor cores' " + weights + ")");
   }
-  const bool native_experts = c.model.native_expert_format &&
-                              stored_format(c, WeightRole::expert) != p.weights;
+  const bool native_experts =
+      c.model.native_expert_format && stored_format(c, WeightRole::expert) != p.weights;
   if (native_experts) {
     const std::string format = name_of(*c.model.native_expert_format);
-    note(c.model.name + ": experts are stored in " + format + " (mxfp4) as published, the rest in " +
-         name_of(p.weights) + "; expert math at the " +
+    note(c.model.name + ": experts are stored in " + format +
+         " (mxfp4) as published, the rest in " + name_of(p.weights) + "; expert math at the " +
          name_of(math_format(*c.model.native_expert_format, p.activations, c.gpu)) + " rate");
   }
   if (c.model.native_weight_format && *c.model.native_weight_format != p.weights)
     note(c.model.name + " is published with " + name_of(*c.model.native_weight_format) +
          " weights; this scenario runs it with " + name_of(p.weights));
   if (element_bytes(p.weights) < 2)
-    note("embedding, head, router and norms stay in 16 bits under " + std::string(name_of(p.weights)));
-  if (c.tp > 1) note("all-reduce among " + std::to_string(c.tp) + " x " + gpu + ": " +
-                     all_reduce_curve(c.gpu, c.tp).source);
+    note("embedding, head, router and norms stay in 16 bits under " +
+         std::string(name_of(p.weights)));
+  if (c.tp > 1)
+    note("all-reduce among " + std::to_string(c.tp) + " x " + gpu + ": " +
+         all_reduce_curve(c.gpu, c.tp).source);
   if (c.model.moe) note("experts: uniform routing assumed");
 }
 
@@ -280,11 +286,16 @@ void add_notes(const Context& c) {
 
 const char* name_of(CostGroup group) {
   switch (group) {
-    case CostGroup::gemm: return "gemm";
-    case CostGroup::attention: return "attention";
-    case CostGroup::communication: return "communication";
-    case CostGroup::elementwise: return "elementwise";
-    case CostGroup::host_overhead: return "host_overhead";
+    case CostGroup::gemm:
+      return "gemm";
+    case CostGroup::attention:
+      return "attention";
+    case CostGroup::communication:
+      return "communication";
+    case CostGroup::elementwise:
+      return "elementwise";
+    case CostGroup::host_overhead:
+      return "host_overhead";
   }
   CHECK(false, "unknown cost group");
   return "";

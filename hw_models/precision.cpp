@@ -14,12 +14,16 @@ struct FormatRow {
   double element_bytes;  // activations and KV
 };
 
-// int4: group size 128 with a 16-bit scale and a 4-bit zero point (AWQ/GPTQ layout): 2.5 bytes a group.
-// fp4: nvfp4, an 8-bit scale for every 16 weights. Both from kernels-and-cost-models §3, row GEMM.
+// int4: group size 128 with a 16-bit scale and a 4-bit zero point (AWQ/GPTQ layout): 2.5 bytes a
+// group. fp4: nvfp4, an 8-bit scale for every 16 weights. Both from kernels-and-cost-models §3, row
+// GEMM.
 constexpr FormatRow kFormats[] = {
-    {NumberFormat::fp32, "fp32", 4, 4}, {NumberFormat::fp16, "fp16", 2, 2},
-    {NumberFormat::bf16, "bf16", 2, 2}, {NumberFormat::fp8, "fp8", 1, 1},
-    {NumberFormat::int8, "int8", 1, 1}, {NumberFormat::int4, "int4", 0.5 + 2.5 / 128, 0.5},
+    {NumberFormat::fp32, "fp32", 4, 4},
+    {NumberFormat::fp16, "fp16", 2, 2},
+    {NumberFormat::bf16, "bf16", 2, 2},
+    {NumberFormat::fp8, "fp8", 1, 1},
+    {NumberFormat::int8, "int8", 1, 1},
+    {NumberFormat::int4, "int4", 0.5 + 2.5 / 128, 0.5},
     {NumberFormat::fp4, "fp4", 0.5 + 1.0 / 16, 0.5},
 };
 

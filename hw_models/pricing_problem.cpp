@@ -1,5 +1,5 @@
-// What cannot be priced, said before anything is built: shapes that do not divide, precisions that no
-// engine runs, links without data.
+// What cannot be priced, said before anything is built: shapes that do not divide, precisions that
+// no engine runs, links without data.
 
 #include <fmt/format.h>
 
@@ -43,18 +43,21 @@ Message activation_problem(const ModelSpec& m, const Precision& p) {
                        name_of(*m.native_expert_format));
   if (fp32_activations || sixteen_bit(p.activations)) return std::nullopt;
   if (p.weights == NumberFormat::int4 || p.activations == NumberFormat::int4)
-    return fmt::format("activations {} with weights {}: int4 is weight-only (W4A16); use bf16 or "
-                       "fp16 activations", activations, weights);
+    return fmt::format(
+        "activations {} with weights {}: int4 is weight-only (W4A16); use bf16 or "
+        "fp16 activations",
+        activations, weights);
   const bool native_experts = m.native_expert_format == p.activations && sixteen_bit(p.weights);
   if (p.weights != p.activations && !native_experts)
-    return fmt::format("activations {} with weights {}: {} activations need {} weights", activations,
-                       weights, activations, activations);
+    return fmt::format("activations {} with weights {}: {} activations need {} weights",
+                       activations, weights, activations, activations);
   return std::nullopt;
 }
 
 Message kv_problem(const GpuSpec& gpu, const Precision& p) {
   const std::string kv = name_of(p.kv_cache);
-  if (p.kv_cache == NumberFormat::int4) return "kv_cache int4: no engine modelled here keeps KV in it";
+  if (p.kv_cache == NumberFormat::int4)
+    return "kv_cache int4: no engine modelled here keeps KV in it";
   if (p.kv_cache == NumberFormat::fp4 && !gpu.has(NumberFormat::fp4))
     return fmt::format("kv_cache fp4: {} has no fp4", gpu.name);
   if (p.kv_cache == NumberFormat::fp32 && p.activations != NumberFormat::fp32)

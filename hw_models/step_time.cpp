@@ -1,12 +1,12 @@
-// StepTime compiled from the operator list. What depends on the number of tokens alone is summed into
-// one table indexed by it; attention, head and sampling become a fixed cost and the larger of two linear
-// forms. explain() walks the same list operator by operator; a test holds the two equal.
+// StepTime compiled from the operator list. What depends on the number of tokens alone is summed
+// into one table indexed by it; attention, head and sampling become a fixed cost and the larger of
+// two linear forms. explain() walks the same list operator by operator; a test holds the two equal.
 
 #include "hw_models/step_time.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace fleetsim {
 namespace {
@@ -146,8 +146,7 @@ Seconds StepTime::group_time(CostGroup group, std::int64_t tokens,
                              std::int64_t sampled_rows) const {
   CHECK(group != CostGroup::attention && group != CostGroup::host_overhead,
         "this group depends on more than tokens: price() has it");
-  if (linear_)
-    return group == CostGroup::gemm ? base_ + per_token_ * to_double(tokens) : Seconds{};
+  if (linear_) return group == CostGroup::gemm ? base_ + per_token_ * to_double(tokens) : Seconds{};
   CHECK(tokens >= 1 && tokens < static_cast<std::int64_t>(tokens_.size()), std::to_string(tokens));
   const TokenPrice& row = tokens_[static_cast<std::size_t>(tokens)];
   const double rows = to_double(sampled_rows);
@@ -174,9 +173,10 @@ double StepTime::minimum_bytes(const BatchShape& shape) const {
   double bytes = tokens_[static_cast<std::size_t>(shape.tokens)].minimum_bytes;
   if (shape.sampled_rows > 0) bytes += head_bytes_;
   bytes += kv_bytes_per_context_ * to_double(shape.decode_context + shape.prefill_context);
-  if (has_windowed_)
-    bytes += kv_bytes_per_windowed_context_ *
-             (to_double(shape.decode_window_context) + windowed_context(shape));
+  if (has_windowed_) {
+    const double chunks = shape.prefill_requests > 0 ? windowed_context(shape) : 0;
+    bytes += kv_bytes_per_windowed_context_ * (to_double(shape.decode_window_context) + chunks);
+  }
   return ranks_ * bytes;
 }
 
@@ -190,8 +190,8 @@ std::vector<OperatorCost> StepTime::explain_linear(const BatchShape& shape) cons
   costs.push_back({"base", CostGroup::gemm, 1, {}, 0, 0, base_, source});
   costs.push_back(
       {"tokens", CostGroup::gemm, 1, {}, 0, 0, per_token_ * to_double(shape.tokens), source});
-  costs.push_back({"context", CostGroup::attention, 1, {}, 0, 0, linear_price(shape).attention,
-                   source});
+  costs.push_back(
+      {"context", CostGroup::attention, 1, {}, 0, 0, linear_price(shape).attention, source});
   return costs;
 }
 
@@ -212,8 +212,14 @@ void StepTime::explain_attention(const BatchShape& shape, std::vector<OperatorCo
     const double bytes = op.bytes_per_context * context + op.bytes_per_token * queries;
     const Seconds busy =
         std::max(flops / op.roof.flop_rate, Seconds{bytes / op.roof.byte_rate.value});
-    costs.push_back({op.name, CostGroup::attention, op.layers, {layers * flops.value},
-                     layers * bytes, 0, layers * (op.roof.floor + busy), "roofline"});
+    costs.push_back({op.name,
+                     CostGroup::attention,
+                     op.layers,
+                     {layers * flops.value},
+                     layers * bytes,
+                     0,
+                     layers * (op.roof.floor + busy),
+                     "roofline"});
   }
 }
 
@@ -228,9 +234,14 @@ std::vector<OperatorCost> StepTime::explain(const BatchShape& shape) const {
     const LaunchCost useful = launch_cost(op, rows);
     const LaunchCost executed = launch_cost(op, sampled ? rows : padded(rows));
     const double launches = to_double(op.launches);
-    costs.push_back({op.name, op.group, op.launches, {launches * useful.flops.value},
-                     launches * useful.bytes, launches * useful.wire_bytes,
-                     launches * executed.time, op.source});
+    costs.push_back({op.name,
+                     op.group,
+                     op.launches,
+                     {launches * useful.flops.value},
+                     launches * useful.bytes,
+                     launches * useful.wire_bytes,
+                     launches * executed.time,
+                     op.source});
   }
   explain_attention(shape, costs);
   double device = 0;

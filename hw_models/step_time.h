@@ -1,6 +1,7 @@
 #pragma once
-// Time of one engine iteration on one replica, by two paths that must agree: compiled (a few lookups,
-// never allocates) for the simulation, explained (operator by operator) for breakdowns and tests.
+// Time of one engine iteration on one replica, by two paths that must agree: compiled (a few
+// lookups, never allocates) for the simulation, explained (operator by operator) for breakdowns and
+// tests.
 
 #include <cstdint>
 #include <optional>
@@ -19,43 +20,45 @@ namespace fleetsim {
 /// What one iteration computes. Query tokens q_i, cached tokens c_i, L_i = c_i + q_i per request i.
 /// A request counts as decode when q_i = 1 and its prompt is done, else as prefill.
 struct BatchShape {
-  std::int64_t tokens = 0;                  // T = sum q_i, before CUDA-graph padding
-  std::int64_t sampled_rows = 0;            // rows that need logits
+  std::int64_t tokens = 0;        // T = sum q_i, before CUDA-graph padding
+  std::int64_t sampled_rows = 0;  // rows that need logits
   std::int64_t decode_requests = 0;
-  std::int64_t decode_context = 0;          // sum of L_i over decodes
-  std::int64_t decode_window_context = 0;   // sum of min(L_i, W) over decodes; = decode_context without window
+  std::int64_t decode_context = 0;  // sum of L_i over decodes
+  std::int64_t decode_window_context =
+      0;  // sum of min(L_i, W) over decodes; = decode_context without window
   std::int64_t prefill_requests = 0;
-  std::int64_t prefill_context = 0;         // sum of L_i over prefill chunks
-  std::int64_t prefill_pairs = 0;           // sum of q_i c_i + q_i (q_i + 1) / 2: causal (query, key) pairs
-  std::int64_t prefill_window_pairs = 0;    // the same with every query seeing at most W keys
+  std::int64_t prefill_context = 0;  // sum of L_i over prefill chunks
+  std::int64_t prefill_pairs = 0;  // sum of q_i c_i + q_i (q_i + 1) / 2: causal (query, key) pairs
+  std::int64_t prefill_window_pairs = 0;  // the same with every query seeing at most W keys
   bool operator==(const BatchShape&) const = default;
 };
 
 /// Rules of the engine that decide what is launched.
 struct LaunchRules {
-  bool async_scheduling = true;    // host time hidden behind the GPU's
-  bool enforce_eager = false;      // no CUDA graphs
+  bool async_scheduling = true;  // host time hidden behind the GPU's
+  bool enforce_eager = false;    // no CUDA graphs
   std::int64_t block_size = 16;
-  std::vector<std::int64_t> capture_sizes;  // ascending token counts with a CUDA graph; engine_rules fills it
+  std::vector<std::int64_t>
+      capture_sizes;  // ascending token counts with a CUDA graph; engine_rules fills it
 };
 
 /// One operator of an iteration, over all layers: the explained price.
 struct OperatorCost {
-  std::string name;        // "qkv projection", "decode attention", ...
+  std::string name;  // "qkv projection", "decode attention", ...
   CostGroup group = CostGroup::gemm;
   std::int64_t launches = 0;
-  Flops flops;             // useful
-  double bytes = 0;        // minimum HBM traffic
-  double wire_bytes = 0;   // per GPU, collectives
+  Flops flops;            // useful
+  double bytes = 0;       // minimum HBM traffic
+  double wire_bytes = 0;  // per GPU, collectives
   Seconds time;
-  std::string source;      // "roofline", later "measured", "interpolated", ...
+  std::string source;  // "roofline", later "measured", "interpolated", ...
 };
 
 /// Price of an iteration. total = attention + host_overhead + the three groups of group_time().
 struct Price {
   Seconds total;
-  Seconds attention;       // depends on contexts, not on the number of tokens alone
-  Seconds host_overhead;   // what the host adds to the GPU's time: the part of it that is not hidden
+  Seconds attention;      // depends on contexts, not on the number of tokens alone
+  Seconds host_overhead;  // what the host adds to the GPU's time: the part of it that is not hidden
 };
 
 /// A deployment priced: model on GPU in a precision with tensor parallelism.
@@ -77,19 +80,20 @@ class StepTime {
   /// Operator by operator; the sum of times equals price().total within 1e-9 relative.
   std::vector<OperatorCost> explain(const BatchShape& shape) const;
 
-  /// Useful model FLOPs over all GPUs of the replica, for MFU. Linear in the shape, no constant term: the
-  /// value of summed shapes is the sum of the values.
+  /// Useful model FLOPs over all GPUs of the replica, for MFU. Linear in the shape, no constant
+  /// term: the value of summed shapes is the sum of the values.
   Flops useful_flops(const BatchShape& shape) const;
   /// Minimum HBM bytes of one iteration over all GPUs of the replica, for MBU, as the floors of
-  /// kernels-and-cost-models §3 count them: weights once per GPU (of the experts those that the tokens
-  /// hit; the embedding is gathered, not read; the head when there are sampled rows), KV read and written.
-  /// Activations are left out: they may stay in the cache. One iteration at a time: weights are a
-  /// constant term. One lookup and a few multiply-adds.
+  /// kernels-and-cost-models §3 count them: weights once per GPU (of the experts those that the
+  /// tokens hit; the embedding is gathered, not read; the head when there are sampled rows), KV
+  /// read and written. Activations are left out: they may stay in the cache. One iteration at a
+  /// time: weights are a constant term. One lookup and a few multiply-adds.
   double minimum_bytes(const BatchShape& shape) const;
 
   /// Sliding window of the model in tokens, or 0.
   std::int64_t window() const;
-  /// What the reader of a report must know: "fp8 weights on a100 are dequantised: weight-only cost", ...
+  /// What the reader of a report must know: "fp8 weights on a100 are dequantised: weight-only
+  /// cost", ...
   const std::vector<std::string>& notes() const;
   /// "roofline", "fixed", "linear": which model priced it, for provenance.
   const std::string& kind() const;
@@ -97,10 +101,11 @@ class StepTime {
  private:
   StepTime() = default;
 
-  /// Seconds of the operators that depend on T alone, CUDA-graph padding included, and bytes without it.
+  /// Seconds of the operators that depend on T alone, CUDA-graph padding included, and bytes
+  /// without it.
   struct TokenPrice {
     double gemm = 0, communication = 0, elementwise = 0;
-    double minimum_bytes = 0;              // one GPU
+    double minimum_bytes = 0;  // one GPU
   };
   /// Attention of one phase and kind of layer: fixed + max(compute, memory), over all its layers.
   struct AttentionTerm {
@@ -135,27 +140,29 @@ class StepTime {
 
   std::string kind_;
   // compiled
-  std::vector<TokenPrice> tokens_;         // by T; [0] unused
+  std::vector<TokenPrice> tokens_;  // by T; [0] unused
   SampledTerm head_, gather_, sampling_;
-  double head_bytes_ = 0;                  // one GPU, like the three below
-  double kv_bytes_per_context_ = 0, kv_bytes_per_windowed_context_ = 0, kv_bytes_written_per_token_ = 0;
+  double head_bytes_ = 0;  // one GPU, like the three below
+  double kv_bytes_per_context_ = 0, kv_bytes_per_windowed_context_ = 0,
+         kv_bytes_written_per_token_ = 0;
   AttentionTerm decode_, decode_windowed_, prefill_, prefill_windowed_;
-  std::int64_t largest_graph_ = 0;         // tokens; 0 without CUDA graphs
+  std::int64_t largest_graph_ = 0;  // tokens; 0 without CUDA graphs
   double launch_graph_ = 0, launch_piecewise_ = 0, launch_eager_ = 0;
   double window_ = 0;
   bool async_ = true, linear_ = false, has_windowed_ = false;
   Seconds base_, per_token_, per_context_token_;
   // MFU and MBU, over the whole replica
   double ranks_ = 1, flops_per_token_ = 0, flops_per_row_ = 0;
-  double flops_per_decode_pair_ = 0, flops_per_prefill_pair_ = 0;          // growing layers
+  double flops_per_decode_pair_ = 0, flops_per_prefill_pair_ = 0;  // growing layers
   double flops_per_decode_pair_windowed_ = 0, flops_per_prefill_pair_windowed_ = 0;
   // explained
   OperatorList operators_;
   LaunchRules rules_;
 };
 
-/// Host time of a scheduling step: a + b x requests. engine-semantics §7 gives 1-5 ms a step, growing
-/// with the batch (vLLM v1); these constants put 1 ms at an empty and 5 ms at a batch of 512.
+/// Host time of a scheduling step: a + b x requests. engine-semantics §7 gives 1-5 ms a step,
+/// growing with the batch (vLLM v1); these constants put 1 ms at an empty and 5 ms at a batch of
+/// 512.
 inline constexpr double kHostBaseSeconds = 1e-3;
 inline constexpr double kHostSecondsPerRequest = 4e-3 / 512;
 
@@ -181,8 +188,8 @@ inline double StepTime::attention_seconds(const BatchShape& shape) const {
   if (shape.prefill_requests > 0) {
     const double context = static_cast<double>(shape.prefill_context);
     const double queries = static_cast<double>(shape.tokens - shape.decode_requests);
-    seconds += prefill_.seconds(static_cast<double>(shape.prefill_pairs), context - queries, context,
-                                queries);
+    seconds += prefill_.seconds(static_cast<double>(shape.prefill_pairs), context - queries,
+                                context, queries);
     if (has_windowed_) {
       const double windowed = windowed_context(shape);
       seconds += prefill_windowed_.seconds(static_cast<double>(shape.prefill_window_pairs),
@@ -222,8 +229,8 @@ inline Price StepTime::price(const BatchShape& shape) const {
   return {{device + host}, {attention}, {host}};
 }
 
-/// Why this deployment cannot be priced (tensor parallelism does not divide the heads, a precision that no
-/// engine runs, ...), as one line for the user; nullopt when StepTime accepts it.
+/// Why this deployment cannot be priced (tensor parallelism does not divide the heads, a precision
+/// that no engine runs, ...), as one line for the user; nullopt when StepTime accepts it.
 std::optional<std::string> find_pricing_problem(const ModelSpec& model, const GpuSpec& gpu,
                                                 const Precision& precision, std::int64_t tp);
 

@@ -1,4 +1,5 @@
-// The list of tensors, in the order of the forward pass. Shapes as in the Hugging Face implementations.
+// The list of tensors, in the order of the forward pass. Shapes as in the Hugging Face
+// implementations.
 
 #include "hw_models/weight_groups.h"
 
@@ -33,8 +34,8 @@ void add_attention(const ModelSpec& m, std::int64_t tp, std::vector<WeightGroup>
     return;
   }
   const std::int64_t kv_heads = m.kv_heads_per_rank(tp);
-  groups.push_back({"qkv projection", Role::matrix, (heads + 2 * kv_heads) * m.head_dim, m.hidden,
-                    m.layers});
+  groups.push_back(
+      {"qkv projection", Role::matrix, (heads + 2 * kv_heads) * m.head_dim, m.hidden, m.layers});
   groups.push_back({"output projection", Role::matrix, m.hidden, heads * m.head_dim, m.layers});
 }
 
@@ -57,8 +58,7 @@ void add_ffn(const ModelSpec& m, std::int64_t tp, std::vector<WeightGroup>& grou
   const std::int64_t width = share(e.expert_ffn, tp);
   add_dense_ffn(m, tp, m.ffn, e.dense_layers, "", groups);
   groups.push_back({"router", Role::router, e.experts, m.hidden, moe_layers});
-  groups.push_back(
-      {"expert gate-up", Role::expert, 2 * width, m.hidden, moe_layers, e.experts});
+  groups.push_back({"expert gate-up", Role::expert, 2 * width, m.hidden, moe_layers, e.experts});
   groups.push_back({"expert down", Role::expert, m.hidden, width, moe_layers, e.experts});
   add_dense_ffn(m, tp, e.shared_experts * e.shared_ffn, moe_layers, "shared expert ", groups);
 }
@@ -112,8 +112,8 @@ std::vector<WeightGroup> weight_groups(const ModelSpec& model, std::int64_t tp) 
 }
 
 double stored_weight_bytes(const ModelSpec& model, WeightRole role, const Precision& precision) {
-  const bool sixteen_bit = precision.weights == NumberFormat::fp16 ||
-                           precision.weights == NumberFormat::bf16;
+  const bool sixteen_bit =
+      precision.weights == NumberFormat::fp16 || precision.weights == NumberFormat::bf16;
   if (role == Role::expert && model.native_expert_format && sixteen_bit) {
     // mxfp4: an 8-bit scale for every 32 weights (nvfp4 has one for every 16).
     if (*model.native_expert_format == NumberFormat::fp4) return 0.5 + 1.0 / 32;

@@ -1,9 +1,10 @@
 // The GPU catalogue: complete, sourced, and consistent with itself.
 
+#include "hw_models/gpu_spec.h"
+
 #include <cmath>
 #include <set>
 
-#include "hw_models/gpu_spec.h"
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -81,14 +82,15 @@ TEST_CASE("the limits are those of the table in kernels-and-cost-models §1", "[
 TEST_CASE("achieved shares are shares, and never above the ceilings seen", "[unit]") {
   for (const GpuSpec& gpu : gpu_catalogue()) {
     INFO(gpu.name);
-    for (const double share : {gpu.gemm_efficiency, gpu.gemm_bandwidth_share,
-                               gpu.attention_bandwidth_share, gpu.attention_bandwidth_share_fp8,
-                               gpu.attention_efficiency}) {
+    for (const double share :
+         {gpu.gemm_efficiency, gpu.gemm_bandwidth_share, gpu.attention_bandwidth_share,
+          gpu.attention_bandwidth_share_fp8, gpu.attention_efficiency}) {
       CHECK(share > 0.3);
       CHECK(share <= 0.95);
     }
     CHECK(gpu.gemm_bandwidth_share <= gpu.attention_bandwidth_share);
-    for (const auto& [format, share] : gpu.gemm_efficiency_by_format) CHECK(share < gpu.gemm_efficiency);
+    for (const auto& [format, share] : gpu.gemm_efficiency_by_format)
+      CHECK(share < gpu.gemm_efficiency);
   }
   CHECK(find_gpu("h200")->gemm_efficiency_at(NumberFormat::fp8) == 0.62);
   CHECK(find_gpu("h200")->gemm_efficiency_at(NumberFormat::bf16) == 0.80);

@@ -18,7 +18,8 @@ class ConfigFile {
   explicit ConfigFile(const std::string& text) {
     static int count = 0;
     path_ = (std::filesystem::temp_directory_path() /
-             ("fleetsim_hf_config_" + std::to_string(::getpid()) + "_" + std::to_string(++count) + ".json"))
+             ("fleetsim_hf_config_" + std::to_string(::getpid()) + "_" + std::to_string(++count) +
+              ".json"))
                 .string();
     std::ofstream(path_) << text;
   }
@@ -93,7 +94,8 @@ TEST_CASE("each architecture's config equals its catalogue entry", "[unit]") {
     "head_dim": 128, "hidden_size": 1024, "intermediate_size": 3072, "max_position_embeddings": 40960,
     "num_attention_heads": 16, "num_hidden_layers": 28, "num_key_value_heads": 8, "sliding_window": null,
     "use_sliding_window": false, "tie_word_embeddings": true, "vocab_size": 151936})");
-  check_same("qwen3-30b-a3b", R"({"architectures": ["Qwen3MoeForCausalLM"], "decoder_sparse_step": 1,
+  check_same("qwen3-30b-a3b",
+             R"({"architectures": ["Qwen3MoeForCausalLM"], "decoder_sparse_step": 1,
     "head_dim": 128, "hidden_size": 2048, "intermediate_size": 6144, "max_position_embeddings": 40960,
     "mlp_only_layers": [], "moe_intermediate_size": 768, "num_attention_heads": 32, "num_experts": 128,
     "num_experts_per_tok": 8, "num_hidden_layers": 48, "num_key_value_heads": 4, "sliding_window": null,
@@ -122,7 +124,8 @@ TEST_CASE("gpt-oss: windows from layer_types, experts in mxfp4", "[unit]") {
   for (int i = 0; i < 12; ++i)
     types += std::string(i ? "," : "") + "\"sliding_attention\", \"full_attention\"";
   check_same("gpt-oss-20b", R"({"architectures": ["GptOssForCausalLM"], "attention_bias": true,
-    "head_dim": 64, "hidden_size": 2880, "intermediate_size": 2880, "layer_types": [)" + types + R"(],
+    "head_dim": 64, "hidden_size": 2880, "intermediate_size": 2880, "layer_types": [)" +
+                                types + R"(],
     "max_position_embeddings": 131072, "num_attention_heads": 64, "num_experts_per_tok": 4,
     "num_hidden_layers": 24, "num_key_value_heads": 8, "num_local_experts": 32, "sliding_window": 128,
     "quantization_config": {"quant_method": "mxfp4"}, "tie_word_embeddings": false,
@@ -130,11 +133,14 @@ TEST_CASE("gpt-oss: windows from layer_types, experts in mxfp4", "[unit]") {
 }
 
 TEST_CASE("what cannot be modelled faithfully is refused with the reason", "[unit]") {
-  CHECK(refusal(R"({"architectures": ["MambaForCausalLM"]})").find(
-            ":1:1: error: architecture 'MambaForCausalLM' is not modelled; known: LlamaForCausalLM") == 0);
-  CHECK(refusal(R"({"hidden_size": 1})") == ":1:1: error: 'architectures' must be a list of one name");
+  CHECK(refusal(R"({"architectures": ["MambaForCausalLM"]})")
+            .find(":1:1: error: architecture 'MambaForCausalLM' is not modelled; known: "
+                  "LlamaForCausalLM") == 0);
+  CHECK(refusal(R"({"hidden_size": 1})") ==
+        ":1:1: error: 'architectures' must be a list of one name");
   CHECK(refusal(llama(R"(, "quantization_config": {"quant_method": "quip"})")) ==
-        ":1:1: error: quantization_config 'quip' is not modelled; known: fp8, mxfp4 (experts), awq and "
+        ":1:1: error: quantization_config 'quip' is not modelled; known: fp8, mxfp4 (experts), awq "
+        "and "
         "gptq with 4 bits");
   CHECK(refusal(llama(R"(, "linear_num_key_heads": 16)")) ==
         ":1:1: error: linear attention ('linear_num_key_heads') is not modelled");
@@ -145,9 +151,11 @@ TEST_CASE("what cannot be modelled faithfully is refused with the reason", "[uni
 }
 
 TEST_CASE("figures that are missing, of the wrong type or absurd are refused", "[unit]") {
-  CHECK(refusal(R"({"architectures": ["GPT2LMHeadModel"], "n_embd": 1600, "n_head": 25, "n_layer": 48,
+  CHECK(
+      refusal(R"({"architectures": ["GPT2LMHeadModel"], "n_embd": 1600, "n_head": 25, "n_layer": 48,
     "n_positions": 1024})") == ":1:1: error: missing 'vocab_size'");
-  CHECK(refusal(R"({"architectures": ["GPT2LMHeadModel"], "n_embd": 1600, "n_head": 25, "n_layer": "48",
+  CHECK(refusal(
+            R"({"architectures": ["GPT2LMHeadModel"], "n_embd": 1600, "n_head": 25, "n_layer": "48",
     "n_positions": 1024, "vocab_size": 5})") ==
         ":1:1: error: 'n_layer' must be a whole number from 1 to 2^40");
   CHECK(refusal(llama(R"(, "num_key_value_heads": 0)")).find("'num_key_value_heads'") !=

@@ -1,8 +1,9 @@
 // Memory to KV blocks: the published start-up log of Qwen3-8B-FP8 and the laws of a plan.
 
+#include "hw_models/kv_memory.h"
+
 #include <cmath>
 
-#include "hw_models/kv_memory.h"
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -67,13 +68,14 @@ TEST_CASE("the parts of a plan add up to the GPU's memory", "[invariant]") {
           request.gpu_memory_utilization = 0.9;
           const MemoryPlan plan = plan_memory(model, gpu, {}, request);
           INFO(model.name << " on " << gpu.name << " tp " << tp);
-          REQUIRE(plan.requested.value == static_cast<std::int64_t>(std::ceil(0.9 * double(plan.total.value))));
+          REQUIRE(plan.requested.value ==
+                  static_cast<std::int64_t>(std::ceil(0.9 * double(plan.total.value))));
           if (plan.missing.value > 0) {
             REQUIRE(plan.free >= Bytes{0});
             continue;
           }
-          REQUIRE((plan.weights + plan.activations + plan.cuda_graphs + plan.non_torch + plan.kv_cache +
-                   plan.free) == plan.total);
+          REQUIRE((plan.weights + plan.activations + plan.cuda_graphs + plan.non_torch +
+                   plan.kv_cache + plan.free) == plan.total);
           REQUIRE(plan.blocks >= 2);
           REQUIRE(plan.blocks * plan.block_bytes <= plan.kv_cache);
           REQUIRE((plan.blocks + 1) * plan.block_bytes > plan.kv_cache);
@@ -128,8 +130,7 @@ TEST_CASE("blocks are floor(floor(KV / page) / layers)", "[unit]") {
 
 TEST_CASE("windowed layers are a fixed reserve a request, not part of a block", "[unit]") {
   MemoryRequest request;
-  const MemoryPlan plan =
-      plan_memory(*find_model("gpt-oss-120b"), *find_gpu("h100"), {}, request);
+  const MemoryPlan plan = plan_memory(*find_model("gpt-oss-120b"), *find_gpu("h100"), {}, request);
   CHECK(plan.block_bytes.value == 16 * 36864);
   // A window of 128 tokens touches at most 9 blocks of 16; as many windowed layers as growing ones.
   CHECK(plan.window_blocks_per_request == 9);

@@ -1,8 +1,10 @@
-// Models: parameters, weights, KV and FLOPs against published numbers, to the digit where there is one.
+// Models: parameters, weights, KV and FLOPs against published numbers, to the digit where there is
+// one.
+
+#include "hw_models/model_spec.h"
 
 #include <cmath>
 
-#include "hw_models/model_spec.h"
 #include "hw_models/weight_groups.h"
 #include "tests/catch.h"
 
@@ -60,7 +62,8 @@ TEST_CASE("active parameters are the published ones", "[unit]") {
   CHECK(active("llama-3.1-8b") == 8030261248);
   // OpenAI counts the head but not the embedding.
   const ModelSpec& oss = model("gpt-oss-120b");
-  CHECK(rounded(active("gpt-oss-120b") - static_cast<double>(oss.vocab * oss.hidden), 1e9, 2) == 5.13);
+  CHECK(rounded(active("gpt-oss-120b") - static_cast<double>(oss.vocab * oss.hidden), 1e9, 2) ==
+        5.13);
 }
 
 TEST_CASE("weight bytes are the published ones", "[unit]") {
@@ -87,7 +90,8 @@ TEST_CASE("weight bytes are the published ones", "[unit]") {
   CHECK(rounded(layer, 1e6, 1) == 436.2);
 }
 
-TEST_CASE("an engine's log shows the weights of Qwen3-0.6B at TP2 and of Qwen3-8B in fp8", "[unit]") {
+TEST_CASE("an engine's log shows the weights of Qwen3-0.6B at TP2 and of Qwen3-8B in fp8",
+          "[unit]") {
   const auto loaded = [](const char* name, std::int64_t tp, NumberFormat format) {
     const Bytes bytes = model(name).weight_bytes_per_rank(weights_in(format), tp) +
                         model(name).rotary_table_bytes();

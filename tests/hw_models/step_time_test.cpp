@@ -1,11 +1,12 @@
-// Step time: sane against the figures of kernels-and-cost-models §3, never under the physical floor,
-// and the compiled price equal to the explained one.
+// Step time: sane against the figures of kernels-and-cost-models §3, never under the physical
+// floor, and the compiled price equal to the explained one.
+
+#include "hw_models/step_time.h"
 
 #include <algorithm>
 #include <cmath>
 #include <random>
 
-#include "hw_models/step_time.h"
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -102,7 +103,8 @@ TEST_CASE("Llama-3.1-8B on H200 decodes within 25 % of the 4.3 TB/s floors", "[u
   CHECK(single < 5.5);
 }
 
-TEST_CASE("a prefill of 8192 tokens of Llama-3.1-8B takes between 165 and 260 ms on H200", "[unit]") {
+TEST_CASE("a prefill of 8192 tokens of Llama-3.1-8B takes between 165 and 260 ms on H200",
+          "[unit]") {
   const StepTime step(model("llama-3.1-8b"), gpu("h200"), {}, 1, graph_rules(), 8192);
   BatchShape shape;
   add_chunk(shape, 8192, 0, 0);
@@ -122,11 +124,13 @@ TEST_CASE("minimum bytes of a decode step are weights without the embedding, and
   CHECK(step.minimum_bytes(decodes(128, 4096)) == Approx(83.7e9).epsilon(0.002));
 }
 
-TEST_CASE("compiled and explained prices agree, and none is under the physical floor", "[invariant]") {
+TEST_CASE("compiled and explained prices agree, and none is under the physical floor",
+          "[invariant]") {
   std::mt19937 random(7);
   const std::int64_t max_tokens = 2048;
   const Precision precisions[] = {
-      {}, precision(NumberFormat::fp8, NumberFormat::fp8, NumberFormat::fp8),
+      {},
+      precision(NumberFormat::fp8, NumberFormat::fp8, NumberFormat::fp8),
       precision(NumberFormat::int4, NumberFormat::fp16),
       precision(NumberFormat::fp4, NumberFormat::fp4),
       precision(NumberFormat::int8, NumberFormat::int8)};
@@ -157,8 +161,9 @@ TEST_CASE("compiled and explained prices agree, and none is under the physical f
                {CostGroup::gemm, CostGroup::communication, CostGroup::elementwise})
             groups += step.group_time(group, shape.tokens, shape.sampled_rows).value;
           const double ranks = static_cast<double>(tp);
-          const double floor = std::max(step.useful_flops(shape).value / (ranks * peak),
-                                        step.minimum_bytes(shape) / ranks / g.memory_bandwidth.value);
+          const double floor =
+              std::max(step.useful_flops(shape).value / (ranks * peak),
+                       step.minimum_bytes(shape) / ranks / g.memory_bandwidth.value);
           INFO(m.name << " on " << g.name << " tp " << tp << " " << name_of(p.weights));
           REQUIRE(relative(explained, price.total.value) < 1e-9);
           REQUIRE(relative(groups, price.total.value) < 1e-9);
@@ -182,7 +187,8 @@ TEST_CASE("more work never costs less in a graph", "[invariant]") {
   CHECK(step.price(decodes(64, 2001)).attention > step.price(decodes(64, 2000)).attention);
 }
 
-TEST_CASE("token-dependent operators run at the captured size, attention at the real one", "[unit]") {
+TEST_CASE("token-dependent operators run at the captured size, attention at the real one",
+          "[unit]") {
   const StepTime step(model("qwen3-8b"), gpu("h100"), {}, 1, graph_rules(), 2048);
   for (const CostGroup group : {CostGroup::gemm, CostGroup::elementwise}) {
     CHECK(step.group_time(group, 249, 0) == step.group_time(group, 256, 0));
@@ -204,7 +210,8 @@ TEST_CASE("a request that needs no logits costs no head", "[unit]") {
   CHECK(head < 475e-6);
 }
 
-TEST_CASE("the host is hidden behind the GPU when scheduling is asynchronous, else added", "[unit]") {
+TEST_CASE("the host is hidden behind the GPU when scheduling is asynchronous, else added",
+          "[unit]") {
   LaunchRules rules = graph_rules();
   const ModelSpec& m = model("llama-3.1-8b");
   const StepTime async(m, gpu("h200"), {}, 1, rules, 512);
@@ -276,7 +283,8 @@ TEST_CASE("what cannot be priced is said in one line", "[unit]") {
   CHECK(problem("llama-3.1-8b", 1, precision(NumberFormat::bf16, NumberFormat::fp8)) ==
         "activations fp8 with weights bf16: fp8 activations need fp8 weights");
   CHECK(problem("llama-3.1-8b", 1, precision(NumberFormat::int4, NumberFormat::int4)) ==
-        "activations int4 with weights int4: int4 is weight-only (W4A16); use bf16 or fp16 activations");
+        "activations int4 with weights int4: int4 is weight-only (W4A16); use bf16 or fp16 "
+        "activations");
   CHECK(problem("llama-3.1-8b", 1, precision(NumberFormat::fp32, NumberFormat::bf16)) ==
         "weights fp32 with activations bf16: fp32 runs only with fp32");
   CHECK(problem("llama-3.1-8b", 1,
@@ -322,7 +330,8 @@ TEST_CASE("experts read grow with the batch as the uniform law says", "[unit]") 
   CHECK(std::lround(distinct_experts(128, 4, 128)) == 126);
   const StepTime step(model("qwen3-30b-a3b"), gpu("h100"), {}, 1, graph_rules(), 512);
   const double one = step.minimum_bytes(decodes(1, 16)), all = step.minimum_bytes(decodes(512, 16));
-  CHECK(one == Approx(2 * (3.35e9 - 0.31e9)).epsilon(0.02));  // active weights without the embedding
+  CHECK(one ==
+        Approx(2 * (3.35e9 - 0.31e9)).epsilon(0.02));  // active weights without the embedding
   CHECK(all > 60e9);
 }
 
@@ -333,6 +342,13 @@ TEST_CASE("sliding-window layers stop paying for the context", "[unit]") {
   const double short_kv = step.minimum_bytes(decodes(1, 1000, 128));
   const double long_kv = step.minimum_bytes(decodes(1, 2000, 128));
   CHECK(long_kv - short_kv == Approx(1000 * 36864.0));
+  // A sum over iterations may hold more decodes than the one token it is asked with.
+  BatchShape sums = decodes(100, 1000, 128);
+  sums.tokens = sums.sampled_rows = 1;
+  BatchShape none;
+  none.tokens = none.sampled_rows = 1;
+  CHECK(step.minimum_bytes(sums) - step.minimum_bytes(none) ==
+        Approx(100 * (1000 + 128) * 36864.0));
   // All of it below the window grows on every layer.
   CHECK(step.minimum_bytes(decodes(1, 100, 128)) - step.minimum_bytes(decodes(1, 50, 128)) ==
         Approx(50 * 73728.0));
