@@ -45,6 +45,7 @@ std::string range_text(const WholeRange& range) {
 
 std::string range_text(const RealRange& range) {
   const bool from = std::isfinite(range.min), to = std::isfinite(range.max);
+  if (from && to && !range.above) return fmt::format("between {} and {}", range.min, range.max);
   std::string text;
   if (from) text = fmt::format("{} {}", range.above ? "above" : "at least", range.min);
   if (to) text += fmt::format("{}at most {}", from ? " and " : "", range.max);

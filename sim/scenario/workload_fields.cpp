@@ -183,7 +183,9 @@ Record class_record(WorkloadClass& c, const Workload& workload, const FieldConte
   made.fields = [&c, &workload, &context] {
     std::vector<Field> fields = {
         required(text("name", c.name, "of the class, in outputs and overrides")),
-        real("share", c.share, above(0), "weight among the classes that use the workload's arrivals"),
+        written_if(real("share", c.share, above(0),
+                        "weight among the classes that use the workload's arrivals"),
+                   [&c] { return !c.arrivals; }),
         section("arrivals", arrivals_record(place(c.arrivals), context),
                 [&c] { return c.arrivals.has_value(); }, "own arrivals of the class")};
     const auto from_trace = [&c, &workload] {
