@@ -17,7 +17,7 @@ struct RunOptions {
   bool check_slo = false;              // exit 3 when the SLO is missed
   std::string data_dir;                // --data, else $FLEETSIM_DATA, else empty
   bool force = false;                  // write into a DIR that holds another scenario's run
-  std::int64_t seeds = 1;              // runs with seed, seed + 1, ...; the first is written in full
+  std::int64_t seeds = 5;              // runs with seed, seed + 1, ...; the first is written in full
   bool headroom = true;                // further runs answer "missed from +2 % load"
   std::int64_t jobs = 0;               // threads for the further runs; 0: one a core
 };

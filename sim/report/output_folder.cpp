@@ -93,8 +93,21 @@ OutputFolder::OutputFolder(std::string path, const std::string& scenario_name, b
     if (!force) check_owner(path_, scenario_name);
     return;
   }
-  std::filesystem::create_directories(path_, error);
-  if (error) refuse(path_, fmt::format("cannot create the output folder: {}", error.message()));
+  std::filesystem::path part;
+  for (const auto& step : std::filesystem::path(path_)) {
+    part /= step;
+    if (!std::filesystem::exists(part, error) && std::filesystem::create_directory(part, error))
+      made_.push_back(part.string());
+    if (error) refuse(path_, fmt::format("cannot create the output folder: {}", error.message()));
+  }
+}
+
+OutputFolder::~OutputFolder() {
+  if (committed_) return;
+  files_.clear();
+  std::error_code ignored;
+  for (auto folder = made_.rbegin(); folder != made_.rend(); ++folder)
+    std::filesystem::remove(*folder, ignored);   // only when empty
 }
 
 OutputFile& OutputFolder::open(const std::string& name) {
@@ -117,6 +130,7 @@ void OutputFolder::commit() {
     if (entry.name != "summary.json") entry.file->commit();
   for (Entry& entry : files_)
     if (entry.name == "summary.json") entry.file->commit();
+  committed_ = true;
 }
 
 std::vector<std::string> OutputFolder::names() const {

@@ -38,6 +38,10 @@ class OutputFolder {
   /// Errors: ConfigError when `path` is a file, cannot be made, or holds anything but a run of the
   /// same scenario and `force` is not set.
   OutputFolder(std::string path, const std::string& scenario_name, bool force);
+  /// Without commit nothing stays: neither temporary files nor folders that were made for them.
+  ~OutputFolder();
+  OutputFolder(const OutputFolder&) = delete;
+  OutputFolder& operator=(const OutputFolder&) = delete;
 
   /// Opens DIR/name for writing; it gets its name in commit().
   OutputFile& open(const std::string& name);
@@ -56,6 +60,8 @@ class OutputFolder {
   };
   std::string path_;
   std::vector<Entry> files_;
+  std::vector<std::string> made_;   // folders that did not exist, outermost first
+  bool committed_ = false;
 };
 
 /// The whole text of a file. Errors: ConfigError naming it.
