@@ -1,6 +1,6 @@
-// While a simulation runs, a request costs a few counters and a place in the log; everything that divides,
-// sorts or prices happens once, in finish(). Sums are whole numbers (fixed point where the terms are
-// fractions), so that only the log's sketches could tell in which order requests ended.
+// While a simulation runs, a request costs a few counters and a place in the log; everything that
+// divides, sorts or prices happens once, in finish(). Sums are whole numbers (fixed point where the
+// terms are fractions), so that only the log's sketches could tell in which order requests ended.
 
 #include "sim/metrics/collector.h"
 
@@ -18,15 +18,15 @@ namespace fleetsim {
 namespace {
 
 constexpr double kNanoseconds = 1e9;
-constexpr double kShareUnits = 4294967296.0;   // fixed point of the front end's shares
+constexpr double kShareUnits = 4294967296.0;  // fixed point of the front end's shares
 
 /// What the records of one pool add up to; the last entry is for requests that reached no pool.
 struct PoolTally {
-  RequestCounts requests;            // that arrive in the window
-  TokenCounts tokens;                // of those that were scheduled
-  std::int64_t completed = 0;        // by GPUs, inside the window
-  std::int64_t prompt_tokens = 0;    // whose prefill was delivered inside the window
-  std::int64_t good = 0;             // ended inside the window with every limit of their objective met
+  RequestCounts requests;          // that arrive in the window
+  TokenCounts tokens;              // of those that were scheduled
+  std::int64_t completed = 0;      // by GPUs, inside the window
+  std::int64_t prompt_tokens = 0;  // whose prefill was delivered inside the window
+  std::int64_t good = 0;  // ended inside the window with every limit of their objective met
 };
 
 void add(RequestCounts& into, const RequestCounts& from) {
@@ -52,12 +52,24 @@ void add(PoolTally& into, const PoolTally& from) {
 void count(RequestCounts& counts, RequestStatus status) {
   counts.arrived += 1;
   switch (status) {
-    case RequestStatus::completed: counts.completed += 1; return;
-    case RequestStatus::cache_hit: counts.cache_hits += 1; return;
-    case RequestStatus::rejected: counts.rejected += 1; return;
-    case RequestStatus::timed_out: counts.timed_out += 1; return;
-    case RequestStatus::lost: counts.lost += 1; return;
-    case RequestStatus::unfinished: counts.unfinished += 1; return;
+    case RequestStatus::completed:
+      counts.completed += 1;
+      return;
+    case RequestStatus::cache_hit:
+      counts.cache_hits += 1;
+      return;
+    case RequestStatus::rejected:
+      counts.rejected += 1;
+      return;
+    case RequestStatus::timed_out:
+      counts.timed_out += 1;
+      return;
+    case RequestStatus::lost:
+      counts.lost += 1;
+      return;
+    case RequestStatus::unfinished:
+      counts.unfinished += 1;
+      return;
   }
 }
 
@@ -73,10 +85,12 @@ std::vector<double> curve_probabilities() {
 LatencySummary summarise(const std::vector<double>& curve, double mean_ns, double max_ns,
                          std::int64_t samples) {
   const auto at = [&](std::size_t half_percent) { return curve[half_percent] / kNanoseconds; };
-  return {mean_ns / kNanoseconds, at(100), at(180), at(190), at(198), max_ns / kNanoseconds, samples};
+  return {mean_ns / kNanoseconds, at(100), at(180), at(190), at(198),
+          max_ns / kNanoseconds,  samples};
 }
 
-void add_curve(std::vector<LatencyCurve>* curves, const char* metric, const std::vector<double>& ns) {
+void add_curve(std::vector<LatencyCurve>* curves, const char* metric,
+               const std::vector<double>& ns) {
   if (curves == nullptr || ns.empty()) return;
   LatencyCurve curve{metric, curve_probabilities(), {}};
   for (const double value : ns) curve.seconds.push_back(value / kNanoseconds);
@@ -132,6 +146,16 @@ std::optional<CacheSection> cache_section(std::int64_t cached, std::int64_t quer
   if (queried == 0) return std::nullopt;
   return CacheSection{static_cast<double>(cached) / static_cast<double>(queried)};
 }
+
+/// The fleet's sums over its pools.
+struct FleetTotals {
+  PoolTally tally;
+  FleetUsage usage;
+  GapHistogram gaps;
+  std::int64_t output_tokens = 0, cached_tokens = 0, queried_tokens = 0;
+  double usd_per_hour = 0;
+  bool all_priced = true;
+};
 
 std::vector<SloJudge> make_judges(const CollectorSetup& setup) {
   std::vector<SloJudge> judges;
@@ -199,15 +223,19 @@ struct Collector::State {
   PoolTally& tally_of(std::int16_t pool) {
     return tallies[pool < 0 ? tallies.size() - 1 : static_cast<std::size_t>(pool)];
   }
-  PoolSection pool_section(std::size_t pool, const PoolMeter& meter, SimTime length);
+  PoolSection pool_section(std::size_t pool, const PoolMeter& meter, const FleetUsage& usage,
+                           SimTime length) const;
+  FleetTotals add_up(const std::vector<PoolMeter>& meters, SimTime length, Summary& summary) const;
+  void fill_fleet(const FleetTotals& totals, SimTime length, Summary& summary) const;
+  void fill_latency(const std::vector<PoolMeter>& meters, const GapHistogram& gaps, Result& result);
   void fill_lengths(Summary& summary) const;
 
   CollectorSetup setup;
   RequestLog log;
   std::vector<SloJudge> judges;
-  std::vector<PoolTally> tallies;              // by pool, then one for requests that reached none
+  std::vector<PoolTally> tallies;  // by pool, then one for requests that reached none
   std::vector<ArrivalInterval> arrivals;
-  GapHistogram prompt_lengths, output_lengths; // tokens
+  GapHistogram prompt_lengths, output_lengths;  // tokens
   SimTime last_arrival = 0;
   Wide frontend_shares = 0;
   std::int64_t frontend_requests = 0;
@@ -290,31 +318,83 @@ void Collector::State::log_member(const LoggedRequest& request) {
   if (log.folded()) tally(request);
 }
 
-PoolSection Collector::State::pool_section(std::size_t pool, const PoolMeter& meter, SimTime length) {
+PoolSection Collector::State::pool_section(std::size_t pool, const PoolMeter& meter,
+                                           const FleetUsage& usage, SimTime length) const {
   const PoolFacts& facts = setup.pools[pool];
   const PoolTally& tally = tallies[pool];
-  const FleetUsage usage = usage_of(facts, meter, length);
   PoolSection section;
   section.name = facts.name;
   section.gpu = facts.gpu;
   section.model = facts.model;
   section.requests = tally.requests;
   section.tokens = tally.tokens;
-  section.throughput = throughput_section(tally, meter.totals().output_tokens, usage.gpus, length,
-                                          !judges.empty());
+  section.throughput =
+      throughput_section(tally, meter.totals().output_tokens, usage.gpus, length, !judges.empty());
   section.fleet = fleet_section(usage);
   if (facts.prefix_caching) {
     section.cache = cache_section(tally.tokens.prompt_cached, tally.tokens.prompt);
   }
   if (facts.usd_per_gpu_hour) {
-    section.cost = cost_section(static_cast<double>(usage.gpus) * *facts.usd_per_gpu_hour,
-                                section.throughput);
+    section.cost =
+        cost_section(static_cast<double>(usage.gpus) * *facts.usd_per_gpu_hour, section.throughput);
   }
   section.time_breakdown = time_breakdown(usage);
   section.memory = facts.memory;
   if (facts.step_time != nullptr) section.cost_model = facts.step_time->kind();
   section.notes = facts.notes;
   return section;
+}
+
+/// Fills summary.pools, latencies apart, and sums them up.
+FleetTotals Collector::State::add_up(const std::vector<PoolMeter>& meters, SimTime length,
+                                     Summary& summary) const {
+  FleetTotals totals;
+  totals.tally = tallies.back();
+  for (std::size_t pool = 0; pool < meters.size(); ++pool) {
+    const PoolFacts& facts = setup.pools[pool];
+    const FleetUsage usage = usage_of(facts, meters[pool], length);
+    summary.pools.push_back(pool_section(pool, meters[pool], usage, length));
+    const PoolSection& section = summary.pools.back();
+    add(totals.tally, tallies[pool]);
+    totals.usage.add(usage);
+    totals.gaps.merge(meters[pool].gaps());
+    totals.output_tokens += meters[pool].totals().output_tokens;
+    if (facts.prefix_caching) {
+      totals.cached_tokens += section.tokens.prompt_cached;
+      totals.queried_tokens += section.tokens.prompt;
+    }
+    totals.all_priced = totals.all_priced && facts.usd_per_gpu_hour.has_value();
+    if (section.cost) totals.usd_per_hour += section.cost->usd_per_hour;
+  }
+  return totals;
+}
+
+void Collector::State::fill_fleet(const FleetTotals& totals, SimTime length,
+                                  Summary& summary) const {
+  summary.requests = totals.tally.requests;
+  summary.tokens = totals.tally.tokens;
+  summary.throughput = throughput_section(totals.tally, totals.output_tokens, totals.usage.gpus,
+                                          length, !judges.empty());
+  summary.fleet = fleet_section(totals.usage);
+  summary.cache = cache_section(totals.cached_tokens, totals.queried_tokens);
+  if (totals.all_priced) summary.cost = cost_section(totals.usd_per_hour, summary.throughput);
+  summary.time_breakdown = time_breakdown(totals.usage);
+  summary.memory = setup.pools.front().memory;
+}
+
+void Collector::State::fill_latency(const std::vector<PoolMeter>& meters, const GapHistogram& gaps,
+                                    Result& result) {
+  Summary& summary = result.summary;
+  summary.latency = latency_section(log, RequestLog::kAllPools, gaps, scratch, &result.curves);
+  summary.latency_from_sketch = log.folded();
+  if (meters.size() == 1) {
+    summary.pools.front().latency = summary.latency;  // one pool's latencies are the fleet's
+    return;
+  }
+  for (std::size_t pool = 0; pool < meters.size(); ++pool) {
+    summary.pools[pool].latency = latency_section(log, static_cast<std::int32_t>(pool),
+                                                  meters[pool].gaps(), scratch, nullptr);
+  }
 }
 
 void Collector::State::fill_lengths(Summary& summary) const {
@@ -327,8 +407,8 @@ void Collector::State::fill_lengths(Summary& summary) const {
     summary.realised_output_p95 = output_lengths.percentile(0.95);
   }
   if (frontend_requests > 0) {
-    summary.frontend_share = static_cast<double>(frontend_shares) / kShareUnits /
-                             static_cast<double>(frontend_requests);
+    summary.frontend_share =
+        static_cast<double>(frontend_shares) / kShareUnits / static_cast<double>(frontend_requests);
   }
 }
 
@@ -358,63 +438,24 @@ Result Collector::finish(SimTime end, bool stopped_early, std::int64_t events_po
   const bool open_ended = window.to == kNever;
   const SimTime to = open_ended || stopped_early ? std::min(window.to, end) : window.to;
   const SimTime length = std::max<SimTime>(0, to - window.from);
-  // Without an end of arrivals, windows of an objective reach to the last arrival, not through the drain.
+  // Without an end of arrivals, windows of an objective reach to the last arrival, not through the
+  // drain.
   const SimTime judged_to = open_ended ? state.last_arrival + 1 : to;
 
   Result result;
   result.events_popped = events_popped;
   Summary& summary = result.summary;
   summary.stopped_early = stopped_early;
-  summary.latency_from_sketch = state.log.folded();
-
-  PoolTally total = state.tallies.back();
-  FleetUsage usage;
-  GapHistogram gaps;
-  std::int64_t output_tokens = 0, cached = 0, queried = 0;
-  double usd_per_hour = 0;
-  bool all_priced = true;
-  std::vector<std::vector<MeterInterval>> intervals;
-  for (std::size_t pool = 0; pool < meters_.size(); ++pool) {
-    const PoolMeter& meter = meters_[pool];
-    const PoolFacts& facts = state.setup.pools[pool];
-    summary.pools.push_back(state.pool_section(pool, meter, length));
-    const PoolSection& section = summary.pools.back();
-    add(total, state.tallies[pool]);
-    usage.add(usage_of(facts, meter, length));
-    gaps.merge(meter.gaps());
-    output_tokens += meter.totals().output_tokens;
-    if (facts.prefix_caching) {
-      cached += section.tokens.prompt_cached;
-      queried += section.tokens.prompt;
-    }
-    all_priced = all_priced && facts.usd_per_gpu_hour.has_value();
-    if (section.cost) usd_per_hour += section.cost->usd_per_hour;
-    intervals.push_back(meter.intervals(end));
-  }
-
-  summary.requests = total.requests;
-  summary.tokens = total.tokens;
-  summary.throughput =
-      throughput_section(total, output_tokens, usage.gpus, length, !state.judges.empty());
-  summary.fleet = fleet_section(usage);
-  summary.cache = cache_section(cached, queried);
-  if (all_priced) summary.cost = cost_section(usd_per_hour, summary.throughput);
-  summary.time_breakdown = time_breakdown(usage);
-  summary.memory = state.setup.pools.front().memory;
+  const FleetTotals totals = state.add_up(meters_, length, summary);
+  state.fill_fleet(totals, length, summary);
   state.fill_lengths(summary);
-  summary.latency =
-      latency_section(state.log, RequestLog::kAllPools, gaps, state.scratch, &result.curves);
-  for (std::size_t pool = 0; pool < meters_.size(); ++pool) {
-    // One pool's latencies are the fleet's.
-    summary.pools[pool].latency =
-        meters_.size() == 1 ? summary.latency
-                            : latency_section(state.log, static_cast<std::int32_t>(pool),
-                                              meters_[pool].gaps(), state.scratch, nullptr);
-  }
+  state.fill_latency(meters_, totals.gaps, result);
   for (const SloJudge& judge : state.judges) {
-    auto section = judge.verdict(state.log, gaps, judged_to, state.scratch);
+    auto section = judge.verdict(state.log, totals.gaps, judged_to, state.scratch);
     if (section) summary.slo.push_back(std::move(*section));
   }
+  std::vector<std::vector<MeterInterval>> intervals;
+  for (const PoolMeter& meter : meters_) intervals.push_back(meter.intervals(end));
   summary.saturated =
       is_saturated(summed(intervals), state.arrivals, window.interval, window.from, to);
   result.timeseries = timeseries_of(intervals, state.setup.pools, window.interval, end);

@@ -1,5 +1,5 @@
-// Sums over iterations become times and ratios here, once, at the end of a run: no price is looked up
-// while the simulation runs except the total of each iteration.
+// Sums over iterations become times and ratios here, once, at the end of a run: no price is looked
+// up while the simulation runs except the total of each iteration.
 
 #include "sim/metrics/fleet_usage.h"
 
@@ -16,7 +16,8 @@ bool priced_by_hardware(const PoolFacts& facts) {
          facts.step_time->kind() != "linear";
 }
 
-/// Sum over the window's iterations of a quantity f(tokens, rows) = f(tokens, 0) + f(1, rows) - f(1, 0).
+/// Sum over the window's iterations of a quantity f(tokens, rows) = f(tokens, 0) + f(1, rows) -
+/// f(1, 0).
 template <typename F>
 double sum_by_counts(const PoolMeter& meter, F&& f) {
   const auto& by_tokens = meter.iterations_by_tokens();
@@ -29,23 +30,24 @@ double sum_by_counts(const PoolMeter& meter, F&& f) {
   const double without_rows = f(1, 0);
   for (std::size_t rows = 1; rows < by_rows.size(); ++rows) {
     if (by_rows[rows] == 0) continue;
-    sum += static_cast<double>(by_rows[rows]) * (f(1, static_cast<std::int64_t>(rows)) - without_rows);
+    sum +=
+        static_cast<double>(by_rows[rows]) * (f(1, static_cast<std::int64_t>(rows)) - without_rows);
   }
   return sum;
 }
 
-/// Seconds of one replica by group over the iterations that start in the window; attention is the rest.
+/// Seconds of one replica by group over the iterations that start in the window; attention is the
+/// rest.
 std::array<double, kCostGroups> group_seconds(const StepTime& price, const PoolMeter& meter) {
   std::array<double, kCostGroups> seconds{};
   double rest = to_seconds(meter.totals().started).value;
-  for (const CostGroup group :
-       {CostGroup::gemm, CostGroup::communication, CostGroup::elementwise, CostGroup::host_overhead}) {
-    const double time =
-        group == CostGroup::host_overhead
-            ? to_seconds(meter.totals().host_overhead).value
-            : sum_by_counts(meter, [&](std::int64_t tokens, std::int64_t rows) {
-                return price.group_time(group, tokens, rows).value;
-              });
+  for (const CostGroup group : {CostGroup::gemm, CostGroup::communication, CostGroup::elementwise,
+                                CostGroup::host_overhead}) {
+    const double time = group == CostGroup::host_overhead
+                            ? to_seconds(meter.totals().host_overhead).value
+                            : sum_by_counts(meter, [&](std::int64_t tokens, std::int64_t rows) {
+                                return price.group_time(group, tokens, rows).value;
+                              });
     seconds[static_cast<std::size_t>(group)] = time;
     rest -= time;
   }
@@ -75,8 +77,9 @@ double minimum_bytes(const StepTime& price, const PoolMeter& meter) {
   bytes += price.minimum_bytes(decodes) - one_token;
 
   if (sums.prefill_requests == 0) return bytes;
-  // One query is in each shape below; the others cost the same each. A window lets a chunk of q queries see
-  // W - 1 + q keys: queries beyond the first stand as more chunks that see as many keys.
+  // One query is in each shape below; the others cost the same each. A window lets a chunk of q
+  // queries see W - 1 + q keys: queries beyond the first stand as more chunks that see as many
+  // keys.
   const std::int64_t more_queries = sums.tokens - sums.decode_requests - 1;
   BatchShape prefills;
   prefills.tokens = 1;

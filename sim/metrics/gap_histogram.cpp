@@ -1,5 +1,6 @@
-// Percentiles walk the buckets in order once: cumulative counts give, for each order statistic asked,
-// the bucket that holds it; its midpoint, clamped to the exact [min, max], stands for the sample.
+// Percentiles walk the buckets in order once: cumulative counts give, for each order statistic
+// asked, the bucket that holds it; its midpoint, clamped to the exact [min, max], stands for the
+// sample.
 
 #include "sim/metrics/gap_histogram.h"
 
@@ -51,7 +52,8 @@ std::vector<double> LogHistogram<kBits, Count>::percentiles(
     std::span<const double> ascending) const {
   CHECK(count_ > 0, "percentile of an empty histogram");
   CHECK(std::is_sorted(ascending.begin(), ascending.end()), "probabilities must ascend");
-  // Ranks floor(position) and floor(position) + 1 of every probability, answered as the walk passes them.
+  // Ranks floor(position) and floor(position) + 1 of every probability, answered as the walk passes
+  // them.
   struct Position {
     std::int64_t rank;
     double fraction;

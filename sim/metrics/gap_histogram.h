@@ -1,5 +1,6 @@
 #pragma once
-// A weighted histogram of whole numbers with a bounded relative error, in the manner of HDR histograms.
+// A weighted histogram of whole numbers with a bounded relative error, in the manner of HDR
+// histograms.
 
 #include <bit>
 #include <cstddef>
@@ -14,8 +15,8 @@ namespace fleetsim {
 
 /// Counts of values >= 0 in buckets: width 1 below 2^(kBits + 1), else 2^kBits buckets an octave.
 /// Count, sum, min and max are exact. A percentile is off by at most half a bucket, that is by
-/// 2^-(kBits + 1) of the value (kBits 12: 0.0123 %, kBits 9: 0.098 %); values below 2^(kBits + 1) and
-/// histograms of one value are exact. Adding is order-independent: same values, same bytes.
+/// 2^-(kBits + 1) of the value (kBits 12: 0.0123 %, kBits 9: 0.098 %); values below 2^(kBits + 1)
+/// and histograms of one value are exact. Adding is order-independent: same values, same bytes.
 /// Memory: 2^kBits counters for each octave that occurs, nothing before the first value.
 /// Errors: CHECK on negative values or counts. `Count` must hold the largest bucket.
 template <int kBits, typename Count>
@@ -27,7 +28,8 @@ class LogHistogram {
     if (count == 0) return;
     const int octave = octave_of(value);
     const auto row = static_cast<std::size_t>(octave);
-    if (row >= octaves_.size() || octaves_[row].empty()) [[unlikely]] grow(row);
+    if (row >= octaves_.size() || octaves_[row].empty()) [[unlikely]]
+      grow(row);
     octaves_[row][slot_of(value, octave)] += static_cast<Count>(count);
     count_ += count;
     sum_ += static_cast<Wide>(value) * count;

@@ -1,7 +1,7 @@
-// The out-of-line half of the meter: what happens when an iteration crosses a border of the time series
-// or of the window, and the read side. Long waits are kept as changes: a request that waits over [from,
-// to) adds its exact part to the two intervals at the ends, +1 to the change of the first whole interval
-// and -1 to the one that it no longer covers; reading sums the changes up.
+// The out-of-line half of the meter: what happens when an iteration crosses a border of the time
+// series or of the window, and the read side. Long waits are kept as changes: a request that waits
+// over [from, to) adds its exact part to the two intervals at the ends, +1 to the change of the
+// first whole interval and -1 to the one that it no longer covers; reading sums the changes up.
 
 #include "sim/metrics/meter.h"
 
@@ -12,7 +12,8 @@ namespace fleetsim {
 PoolMeter::PoolMeter(const MeterWindow& window, std::int64_t replicas, std::int64_t max_tokens)
     : window_(window), replicas_(replicas) {
   CHECK(window.interval > 0, "time series interval");
-  CHECK(window.from >= 0, "window");   // an empty one is the user's choice: a warm-up past the last arrival
+  CHECK(window.from >= 0,
+        "window");  // an empty one is the user's choice: a warm-up past the last arrival
   CHECK(replicas >= 1 && max_tokens >= 1, "pool without replicas or tokens");
   by_tokens_.resize(static_cast<std::size_t>(max_tokens) + 1, 0);
   by_rows_.resize(static_cast<std::size_t>(max_tokens) + 1, 0);
@@ -67,7 +68,7 @@ std::vector<MeterInterval> PoolMeter::intervals(SimTime end) const {
   const SimTime interval = window_.interval;
   const auto count = static_cast<std::size_t>((end + interval - 1) / interval);
   std::vector<MeterInterval> answer(count);
-  std::int64_t waiting = 0, running = 0;   // requests that cover the whole interval
+  std::int64_t waiting = 0, running = 0;  // requests that cover the whole interval
   for (std::size_t i = 0; i < std::max(count, bins_.size()) && count > 0; ++i) {
     MeterInterval bin;
     if (i < bins_.size()) {

@@ -19,26 +19,26 @@ namespace fleetsim {
 /// `to` is exclusive: a trace whose last arrival defines the end passes that arrival + 1.
 /// kNever: the span ends with the run (closed loops, batches and lists without `duration`).
 struct MeterWindow {
-  SimTime from = 0;            // warmup
-  SimTime to = kNever;         // end of arrivals (duration); drain excluded
-  SimTime interval = kNanosecondsPerSecond;   // of the time series
+  SimTime from = 0;                          // warmup
+  SimTime to = kNever;                       // end of arrivals (duration); drain excluded
+  SimTime interval = kNanosecondsPerSecond;  // of the time series
   bool contains(SimTime at) const { return at >= from && at < to; }
 };
 
 /// Totals over the iterations that start inside the window.
 struct IterationTotals {
   std::int64_t iterations = 0;
-  BatchShape shape;            // field by field
-  SimTime started = 0;         // durations of those iterations, whole
-  SimTime host_overhead = 0;   // of `started`: what the host added
-  SimTime busy = 0;            // any iteration's time inside the window, to the nanosecond
-  Wide kv_block_nanoseconds = 0;   // blocks owned x time, inside the window
+  BatchShape shape;               // field by field
+  SimTime started = 0;            // durations of those iterations, whole
+  SimTime host_overhead = 0;      // of `started`: what the host added
+  SimTime busy = 0;               // any iteration's time inside the window, to the nanosecond
+  Wide kv_block_nanoseconds = 0;  // blocks owned x time, inside the window
   std::int64_t preemptions = 0;
   std::int64_t output_tokens = 0;  // delivered inside the window
 };
 
-/// The most blocks that an iteration of the window owned. Ties go to the earliest start, then to the
-/// lowest replica, so that the order of feeding does not matter.
+/// The most blocks that an iteration of the window owned. Ties go to the earliest start, then to
+/// the lowest replica, so that the order of feeding does not matter.
 struct KvPeak {
   std::int64_t blocks = 0;
   SimTime at = 0;
@@ -48,11 +48,12 @@ struct KvPeak {
 /// One interval of the time series: sums over the pool's replicas.
 struct MeterInterval {
   std::int64_t arrivals = 0, completed = 0, output_tokens = 0;
-  std::int64_t iterations = 0;      // that start in it
-  std::int64_t prompt_tokens = 0;   // computed by those iterations: cached ones are not in it, recomputed ones are
-  SimTime busy = 0;                 // replica-nanoseconds
+  std::int64_t iterations = 0;  // that start in it
+  std::int64_t prompt_tokens =
+      0;             // computed by those iterations: cached ones are not in it, recomputed ones are
+  SimTime busy = 0;  // replica-nanoseconds
   Wide kv_block_nanoseconds = 0;
-  Wide waiting = 0, running = 0;    // request-nanoseconds
+  Wide waiting = 0, running = 0;  // request-nanoseconds
 };
 
 /// One pool's accumulators.
@@ -62,22 +63,26 @@ class PoolMeter {
   /// Errors: CHECK interval > 0.
   PoolMeter(const MeterWindow& window, std::int64_t replicas, std::int64_t max_tokens);
 
-  /// An iteration of `replica` over [start, start + duration) with `kv_used` blocks owned, of which the
-  /// host added `host_overhead` (Price::host_overhead; left at 0, it shows as attention in the breakdown).
-  /// Hot: called once an iteration; no allocation unless the time series grows.
+  /// An iteration of `replica` over [start, start + duration) with `kv_used` blocks owned, of which
+  /// the host added `host_overhead` (Price::host_overhead; left at 0, it shows as attention in the
+  /// breakdown). Hot: called once an iteration; no allocation unless the time series grows.
   void on_iteration(std::int32_t replica, const BatchShape& shape, SimTime start, SimTime duration,
                     std::int64_t kv_used, SimTime host_overhead = 0);
-  /// `count` gaps of `gap` between delivered chunks, ending at `at`. Counted when `at` is in the window.
+  /// `count` gaps of `gap` between delivered chunks, ending at `at`. Counted when `at` is in the
+  /// window.
   void on_gaps(SimTime gap, std::int64_t count, SimTime at) {
     if (window_.contains(at)) gaps_.add(gap, count);
   }
-  /// A request waited (or was preempted) over [from, to); it ran over [from, to). Requests that still
-  /// wait or run when the simulation ends are reported with `to` = its end. Constant time.
-  void on_waited(SimTime from, SimTime to) { spread(&Bin::waiting, &Bin::waiting_change, from, to); }
+  /// A request waited (or was preempted) over [from, to); it ran over [from, to). Requests that
+  /// still wait or run when the simulation ends are reported with `to` = its end. Constant time.
+  void on_waited(SimTime from, SimTime to) {
+    spread(&Bin::waiting, &Bin::waiting_change, from, to);
+  }
   void on_ran(SimTime from, SimTime to) { spread(&Bin::running, &Bin::running_change, from, to); }
   void on_preemption(SimTime at) { totals_.preemptions += window_.contains(at) ? 1 : 0; }
-  void on_arrival(SimTime at) { bin_at(at).arrivals += 1; }                 // routed to this pool
-  void on_output_tokens(std::int64_t tokens, SimTime at) {  // delivered by an iteration ending at `at`
+  void on_arrival(SimTime at) { bin_at(at).arrivals += 1; }  // routed to this pool
+  void on_output_tokens(std::int64_t tokens,
+                        SimTime at) {  // delivered by an iteration ending at `at`
     bin_at(at).output_tokens += tokens;
     if (window_.contains(at)) totals_.output_tokens += tokens;
   }
@@ -91,19 +96,21 @@ class PoolMeter {
   /// Iterations of the window by T and by sampled rows (index = the number).
   const std::vector<std::int64_t>& iterations_by_tokens() const { return by_tokens_; }
   const std::vector<std::int64_t>& iterations_by_rows() const { return by_rows_; }
-  /// The time series over [0, end), warm-up and drain included: ceil(end / interval) intervals. What was
-  /// reported beyond `end` (deliveries on the wire) is in the last one.
+  /// The time series over [0, end), warm-up and drain included: ceil(end / interval) intervals.
+  /// What was reported beyond `end` (deliveries on the wire) is in the last one.
   std::vector<MeterInterval> intervals(SimTime end) const;
 
  private:
-  // An interval under construction. The *_change fields hold the change in the number of requests that
-  // wait or run over whole intervals, so that a long wait costs two additions and not one an interval.
+  // An interval under construction. The *_change fields hold the change in the number of requests
+  // that wait or run over whole intervals, so that a long wait costs two additions and not one an
+  // interval.
   struct Bin : MeterInterval {
     std::int64_t waiting_change = 0, running_change = 0;
   };
 
   Bin& bin_at(SimTime at) {
-    if (at >= cached_from_ && at < cached_to_) [[likely]] return bins_[cached_bin_];
+    if (at >= cached_from_ && at < cached_to_) [[likely]]
+      return bins_[cached_bin_];
     return find_bin(at);
   }
   Bin& find_bin(SimTime at);
@@ -117,7 +124,7 @@ class PoolMeter {
   IterationTotals totals_;
   KvPeak kv_peak_;
   std::vector<Bin> bins_;
-  SimTime cached_from_ = 0, cached_to_ = 0;   // the interval last used: bins_[cached_bin_]
+  SimTime cached_from_ = 0, cached_to_ = 0;  // the interval last used: bins_[cached_bin_]
   std::size_t cached_bin_ = 0;
   std::vector<std::int64_t> by_tokens_, by_rows_;
   GapHistogram gaps_;
@@ -144,8 +151,7 @@ inline void PoolMeter::count_shape(const BatchShape& shape, SimTime duration) {
 }
 
 inline void PoolMeter::on_iteration(std::int32_t replica, const BatchShape& shape, SimTime start,
-                                    SimTime duration, std::int64_t kv_used,
-                                    SimTime host_overhead) {
+                                    SimTime duration, std::int64_t kv_used, SimTime host_overhead) {
   const SimTime end = start + duration;
   const Wide kv_time = static_cast<Wide>(kv_used) * duration;
   Bin& bin = bin_at(start);
@@ -166,7 +172,8 @@ inline void PoolMeter::on_iteration(std::int32_t replica, const BatchShape& shap
   if (!window_.contains(start)) return;
   count_shape(shape, duration);
   totals_.host_overhead += host_overhead;
-  if (kv_used < kv_peak_.blocks) [[likely]] return;
+  if (kv_used < kv_peak_.blocks) [[likely]]
+    return;
   const bool first = kv_used > kv_peak_.blocks || totals_.iterations == 1 || start < kv_peak_.at ||
                      (start == kv_peak_.at && replica < kv_peak_.replica);
   if (first) kv_peak_ = {kv_used, start, replica};

@@ -1,5 +1,5 @@
-// The ranks that the percentiles need are selected by halves: nth_element puts the middle rank into its
-// place, the lower and the upper ranks are then looked for on their own side only.
+// The ranks that the percentiles need are selected by halves: nth_element puts the middle rank into
+// its place, the lower and the upper ranks are then looked for on their own side only.
 
 #include "sim/metrics/order_statistics.h"
 
@@ -13,11 +13,13 @@
 namespace fleetsim {
 namespace {
 
-void select_ranks(std::span<double> values, std::size_t offset, std::span<const std::size_t> ranks) {
+void select_ranks(std::span<double> values, std::size_t offset,
+                  std::span<const std::size_t> ranks) {
   if (ranks.empty() || values.size() < 2) return;
   const std::size_t middle = ranks.size() / 2;
   const std::size_t place = ranks[middle] - offset;
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(place), values.end());
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(place),
+                   values.end());
   select_ranks(values.first(place), offset, ranks.first(middle));
   select_ranks(values.subspan(place + 1), ranks[middle] + 1, ranks.subspan(middle + 1));
 }
@@ -30,7 +32,8 @@ double interpolate(double low, double high, double fraction) {
   return low + fraction * (high - low);
 }
 
-std::vector<double> select_percentiles(std::span<double> values, std::span<const double> ascending) {
+std::vector<double> select_percentiles(std::span<double> values,
+                                       std::span<const double> ascending) {
   const std::size_t end = values.size();
   return select_percentiles(values, std::span(&end, 1), ascending);
 }

@@ -1,23 +1,24 @@
-// The compactor hierarchy of Manku, Rajagopalan and Lindsay (SIGMOD 1998) in the form of Karnin, Lang and
-// Liberty (FOCS 2016), with alternating instead of random offsets. Level h holds values that stand for
-// w = 2^h inputs each. When a level reaches k = kCapacity values, an even number of them is sorted, every
-// second one moves a level up, the others are dropped; total weight stays equal to the count.
+// The compactor hierarchy of Manku, Rajagopalan and Lindsay (SIGMOD 1998) in the form of Karnin,
+// Lang and Liberty (FOCS 2016), with alternating instead of random offsets. Level h holds values
+// that stand for w = 2^h inputs each. When a level reaches k = kCapacity values, an even number of
+// them is sorted, every second one moves a level up, the others are dropped; total weight stays
+// equal to the count.
 //
-// Bound. Let r be how many of the values compacted together are <= x. Keeping positions 0, 2, 4, ...
-// leaves ceil(r / 2) of double weight: the estimated rank of x changes by 0 or +w. Keeping 1, 3, 5, ...
-// leaves floor(r / 2): it changes by 0 or -w. Errors of opposite sign cannot add up, so with p_h and q_h
-// compactions of either kind
+// Bound. Let r be how many of the values compacted together are <= x. Keeping positions 0, 2, 4,
+// ... leaves ceil(r / 2) of double weight: the estimated rank of x changes by 0 or +w. Keeping 1,
+// 3, 5, ... leaves floor(r / 2): it changes by 0 or -w. Errors of opposite sign cannot add up, so
+// with p_h and q_h compactions of either kind
 //     |error| <= E = sum over h of 2^h max(p_h, q_h)                       (rank_error_bound)
-// and each compaction takes the kind that occurred less often at its level, so max(p_h, q_h) <= (m_h + 1) / 2
-// for m_h compactions. Each uses up at least k values of weight 2^h (k is even), and every unit of the count
-// passes a level at most once: m_h <= n / (k 2^h). With H levels compacted,
+// and each compaction takes the kind that occurred less often at its level, so max(p_h, q_h) <=
+// (m_h + 1) / 2 for m_h compactions. Each uses up at least k values of weight 2^h (k is even), and
+// every unit of the count passes a level at most once: m_h <= n / (k 2^h). With H levels compacted,
 //     E <= H n / (2 k) + 2^H / 2,   and n >= k 2^(H-1), so   E / n <= (H / 2 + 1) / k.
-// k = 16384: n = 10^11 gives H <= 1 + log2(n / k), so 23, and E / n <= 12.5 / 16384 = 0.0763 % < 0.1 %.
-// Merging adds p_h and q_h; max(p + p', q + q') <= max(p, q) + max(p', q'), so E of the union is at most the
-// sum of both bounds, and levels of the union are compacted by the same rule.
+// k = 16384: n = 10^11 gives H <= 1 + log2(n / k), so 23, and E / n <= 12.5 / 16384 = 0.0763 % <
+// 0.1 %. Merging adds p_h and q_h; max(p + p', q + q') <= max(p, q) + max(p', q'), so E of the
+// union is at most the sum of both bounds, and levels of the union are compacted by the same rule.
 //
-// Query. For position t the smallest kept v with estimated rank >= t is returned; the true ranks that v
-// covers, (rank below v, rank of v], then meet (t - E, t + E): the rank error is at most E.
+// Query. For position t the smallest kept v with estimated rank >= t is returned; the true ranks
+// that v covers, (rank below v, rank of v], then meet (t - E, t + E): the rank error is at most E.
 
 #include "sim/metrics/quantile_sketch.h"
 
@@ -90,11 +91,12 @@ std::vector<double> QuantileSketch::quantiles(const std::vector<double>& probabi
   CHECK(count_ > 0, "a quantile of nothing");
   struct Item {
     double value;
-    std::int64_t rank;   // estimated number of values <= value
+    std::int64_t rank;  // estimated number of values <= value
   };
   std::vector<Item> items;
   for (std::size_t level = 0; level < levels_.size(); ++level) {
-    for (const double value : levels_[level].values) items.push_back({value, std::int64_t{1} << level});
+    for (const double value : levels_[level].values)
+      items.push_back({value, std::int64_t{1} << level});
   }
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
     return a.value != b.value ? a.value < b.value : a.rank < b.rank;
@@ -115,8 +117,9 @@ std::vector<double> QuantileSketch::quantiles(const std::vector<double>& probabi
     } else if (probability == 0 || probability == 1) {
       answer.push_back(probability == 0 ? min_ : max_);
     } else {
-      const auto found = std::lower_bound(items.begin(), items.end(), below + 1,
-                                          [](const Item& a, std::int64_t rank) { return a.rank < rank; });
+      const auto found =
+          std::lower_bound(items.begin(), items.end(), below + 1,
+                           [](const Item& a, std::int64_t rank) { return a.rank < rank; });
       answer.push_back(found->value);
     }
   }

@@ -15,7 +15,7 @@ namespace fleetsim {
 /// Memory: 128 KiB a level, one level more each time the count doubles; 3.1 MiB at 10^11.
 class QuantileSketch {
  public:
-  static constexpr std::size_t kCapacity = 16384;   // values a level; even
+  static constexpr std::size_t kCapacity = 16384;  // values a level; even
 
   /// Adds one value (not NaN). About 40 ns on average.
   void add(double value);
@@ -25,7 +25,8 @@ class QuantileSketch {
   std::int64_t count() const { return count_; }
   double min() const { return min_; }
   double max() const { return max_; }
-  /// Values at probabilities in [0, 1], each an observed value of rank within the bound. CHECK: not empty.
+  /// Values at probabilities in [0, 1], each an observed value of rank within the bound. CHECK: not
+  /// empty.
   std::vector<double> quantiles(const std::vector<double>& probabilities) const;
 
   /// What this sketch guarantees now: |true rank - estimated rank| of any value, in values.
@@ -37,8 +38,8 @@ class QuantileSketch {
 
  private:
   struct Level {
-    std::vector<double> values;               // each stands for 2^level values; sorted from level 1 up
-    std::array<std::int64_t, 2> compactions{};   // that kept even positions, odd positions
+    std::vector<double> values;  // each stands for 2^level values; sorted from level 1 up
+    std::array<std::int64_t, 2> compactions{};  // that kept even positions, odd positions
   };
   void make_room(std::size_t level);
   void compact(std::size_t level);

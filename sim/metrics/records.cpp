@@ -8,12 +8,18 @@ namespace fleetsim {
 
 const char* name_of(RequestStatus status) {
   switch (status) {
-    case RequestStatus::completed: return "completed";
-    case RequestStatus::cache_hit: return "cache_hit";
-    case RequestStatus::rejected: return "rejected";
-    case RequestStatus::timed_out: return "timed_out";
-    case RequestStatus::lost: return "lost";
-    case RequestStatus::unfinished: return "unfinished";
+    case RequestStatus::completed:
+      return "completed";
+    case RequestStatus::cache_hit:
+      return "cache_hit";
+    case RequestStatus::rejected:
+      return "rejected";
+    case RequestStatus::timed_out:
+      return "timed_out";
+    case RequestStatus::lost:
+      return "lost";
+    case RequestStatus::unfinished:
+      return "unfinished";
   }
   CHECK(false, "unknown request status");
   return "";

@@ -1,5 +1,6 @@
-// Slabs of 2^16 requests: growing never copies what is there, so the peak is what is kept. Above the
-// threshold every completed request goes into one sketch a pool and metric, and the slabs are given back.
+// Slabs of 2^16 requests: growing never copies what is there, so the peak is what is kept. Above
+// the threshold every completed request goes into one sketch a pool and metric, and the slabs are
+// given back.
 
 #include "sim/metrics/request_log.h"
 
@@ -28,9 +29,9 @@ const char* name_of(LatencyMetric metric) {
 }
 
 LoggedRequest logged(const RequestRecord& record) {
-  return {record.arrival,       record.first_scheduled, record.first_token, record.last_token,
-          record.prompt_tokens, record.output_tokens,   record.pool,        record.class_index,
-          record.status};
+  return {record.arrival,    record.first_scheduled, record.first_token,
+          record.last_token, record.prompt_tokens,   record.output_tokens,
+          record.pool,       record.class_index,     record.status};
 }
 
 double latency_ns(const LoggedRequest& request, LatencyMetric metric) {
@@ -43,7 +44,8 @@ double latency_ns(const LoggedRequest& request, LatencyMetric metric) {
       return static_cast<double>(request.last_token - request.first_token) /
              static_cast<double>(request.output_tokens - 1);
     case LatencyMetric::e2e:
-      return request.last_token < 0 ? -1 : static_cast<double>(request.last_token - request.arrival);
+      return request.last_token < 0 ? -1
+                                    : static_cast<double>(request.last_token - request.arrival);
     case LatencyMetric::queue:
       return request.first_scheduled < 0
                  ? -1
@@ -112,7 +114,8 @@ void RequestLog::fold() {
   folded_ = true;
   for (Slab& slab : slabs_) {
     for (std::size_t i = 0; i < slab.used; ++i) sketch(slab.requests[i]);
-    slab.requests.reset();   // at once, so that the sketches replace the slabs instead of joining them
+    slab.requests
+        .reset();  // at once, so that the sketches replace the slabs instead of joining them
   }
   slabs_.clear();
   slabs_.shrink_to_fit();
@@ -145,8 +148,9 @@ std::vector<double> RequestLog::percentiles_ns(LatencyMetric metric, std::int32_
   return exact_percentiles_ns(metric, pool, ascending, scratch);
 }
 
-// Values are placed by linear buckets straight from the log, then only buckets that hold a wanted rank are
-// looked into: three passes, where selecting two hundred percentiles from a heap of values takes nine.
+// Values are placed by linear buckets straight from the log, then only buckets that hold a wanted
+// rank are looked into: three passes, where selecting two hundred percentiles from a heap of values
+// takes nine.
 std::vector<double> RequestLog::exact_percentiles_ns(LatencyMetric metric, std::int32_t pool,
                                                      std::span<const double> ascending,
                                                      std::vector<double>& scratch) const {
@@ -159,7 +163,7 @@ std::vector<double> RequestLog::exact_percentiles_ns(LatencyMetric metric, std::
   for (std::size_t& bucket : next) placed += std::exchange(bucket, placed);
   scratch.resize(placed);
   for_each_latency(metric, pool, [&](double ns) { scratch[next[bucket_of(ns)]++] = ns; });
-  return select_percentiles(scratch, next, ascending);   // `next` now holds where each bucket ends
+  return select_percentiles(scratch, next, ascending);  // `next` now holds where each bucket ends
 }
 
 std::int64_t RequestLog::bytes() const {

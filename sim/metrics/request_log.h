@@ -28,23 +28,24 @@ struct LoggedRequest {
   std::uint16_t class_index = 0;
   RequestStatus status = RequestStatus::unfinished;
 };
-// With 8 bytes of scratch a value, a finished request takes at most 64 bytes while it is summarised.
+// With 8 bytes of scratch a value, a finished request takes at most 64 bytes while it is
+// summarised.
 static_assert(sizeof(LoggedRequest) + sizeof(double) <= 64);
 
 LoggedRequest logged(const RequestRecord& record);
 
-/// A latency in nanoseconds, -1 where the request has none: TTFT without output tokens, TPOT with less
-/// than two, anything whose events did not happen.
+/// A latency in nanoseconds, -1 where the request has none: TTFT without output tokens, TPOT with
+/// less than two, anything whose events did not happen.
 double latency_ns(const LoggedRequest& request, LatencyMetric metric);
 
 /// Exact sums of one latency over one population; a whole-number sum, so order cannot matter.
 struct LatencySums {
   std::int64_t count = 0;
-  Wide sum = 0;                 // in 2^-16 ns (TPOT is a fraction)
+  Wide sum = 0;  // in 2^-16 ns (TPOT is a fraction)
   double max_ns = 0;
   void add(double ns);
   void merge(const LatencySums& other);
-  double mean_ns() const;       // CHECK: not empty
+  double mean_ns() const;  // CHECK: not empty
 };
 
 /// Requests of the statistics' population and percentiles of the completed ones.
@@ -76,9 +77,9 @@ class RequestLog {
 
   /// Exact count, mean and maximum, before and after fold().
   LatencySums sums(LatencyMetric metric, std::int32_t pool) const;
-  /// Nanoseconds at ascending probabilities over the completed requests of a pool (or kAllPools); empty
-  /// when there are none. Exact before fold(); after it each is an observed value of rank error <= 0.1 %.
-  /// `scratch` is reused from call to call: 8 bytes a value.
+  /// Nanoseconds at ascending probabilities over the completed requests of a pool (or kAllPools);
+  /// empty when there are none. Exact before fold(); after it each is an observed value of rank
+  /// error <= 0.1 %. `scratch` is reused from call to call: 8 bytes a value.
   std::vector<double> percentiles_ns(LatencyMetric metric, std::int32_t pool,
                                      std::span<const double> ascending,
                                      std::vector<double>& scratch) const;
@@ -92,7 +93,7 @@ class RequestLog {
   };
   struct PoolLatencies {
     std::array<LatencySums, kLatencyMetrics> sums;
-    std::array<QuantileSketch, kLatencyMetrics> sketches;   // after fold()
+    std::array<QuantileSketch, kLatencyMetrics> sketches;  // after fold()
   };
   void sketch(const LoggedRequest& request);
   std::vector<double> exact_percentiles_ns(LatencyMetric metric, std::int32_t pool,

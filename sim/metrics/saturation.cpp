@@ -25,13 +25,16 @@ double sum_between(const std::vector<Entry>& entries, SimTime interval, SimTime 
 }  // namespace
 
 bool is_saturated(const std::vector<MeterInterval>& intervals,
-                  const std::vector<ArrivalInterval>& arrivals, SimTime interval, SimTime from, SimTime to) {
+                  const std::vector<ArrivalInterval>& arrivals, SimTime interval, SimTime from,
+                  SimTime to) {
   const SimTime quarter = (to - from) / 4;
   if (quarter <= 0) return false;
   const SimTime last = to - quarter, third = last - quarter;
   const auto waiting = [](const MeterInterval& bin) { return static_cast<double>(bin.waiting); };
   const auto arrived = [](const ArrivalInterval& bin) { return static_cast<double>(bin.arrivals); };
-  const auto given_up = [](const ArrivalInterval& bin) { return static_cast<double>(bin.given_up); };
+  const auto given_up = [](const ArrivalInterval& bin) {
+    return static_cast<double>(bin.given_up);
+  };
   const auto length = static_cast<double>(quarter);
   const double queue_third = sum_between(intervals, interval, third, last, waiting) / length;
   const double queue_last = sum_between(intervals, interval, last, to, waiting) / length;
@@ -40,7 +43,8 @@ bool is_saturated(const std::vector<MeterInterval>& intervals,
   const double arrived_third = sum_between(arrivals, interval, third, last, arrived);
   if (arrived_last <= 0) return false;
   const double mean_arrivals = (arrived_third + arrived_last) / 2;
-  return queue_last - queue_third + lost > std::max(3 * std::sqrt(mean_arrivals), mean_arrivals / 100);
+  return queue_last - queue_third + lost >
+         std::max(3 * std::sqrt(mean_arrivals), mean_arrivals / 100);
 }
 
 }  // namespace fleetsim

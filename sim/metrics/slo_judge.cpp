@@ -1,7 +1,8 @@
-// Two ways to the same judgement. While the log is whole, the values of a limit are sorted by window into
-// one scratch vector (count, then place) and each window's percentile is selected in its part. After the
-// log is folded, a small histogram a window and limit stands in, with exact counts of misses and of values
-// within the limit, which overrule the histogram where its rounding would turn the verdict.
+// Two ways to the same judgement. While the log is whole, the values of a limit are sorted by
+// window into one scratch vector (count, then place) and each window's percentile is selected in
+// its part. After the log is folded, a small histogram a window and limit stands in, with exact
+// counts of misses and of values within the limit, which overrule the histogram where its rounding
+// would turn the verdict.
 
 #include "sim/metrics/slo_judge.h"
 
@@ -21,7 +22,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNanoseconds = 1e9;
 
 /// The percentile of `misses` infinities above the histogram's values.
-double percentile_with_misses(const WindowHistogram& values, std::int64_t misses, double probability) {
+double percentile_with_misses(const WindowHistogram& values, std::int64_t misses,
+                              double probability) {
   const std::int64_t count = values.count();
   const double position = probability * static_cast<double>(count + misses - 1);
   if (std::ceil(position) > static_cast<double>(count - 1)) return kInfinity;
@@ -163,7 +165,7 @@ SloJudge::Judgement SloJudge::from_log(const RequestLog& log, std::size_t count,
 
 void SloJudge::judge_limit(const RequestLog& log, std::size_t limit, Judgement& judgement,
                            std::vector<double>& scratch) const {
-  std::vector<std::size_t> next;    // where the next value of each window goes
+  std::vector<std::size_t> next;  // where the next value of each window goes
   std::size_t total = 0;
   for (const Window& window : judgement.windows) {
     next.push_back(total);
@@ -206,8 +208,42 @@ SloLimit SloJudge::itl_limit(const GapHistogram& gaps) const {
   return limit;
 }
 
-std::optional<SloSection> SloJudge::verdict(const RequestLog& log, const GapHistogram& gaps, SimTime to,
-                                            std::vector<double>& scratch) const {
+SloLimit SloJudge::worst_of(const Judgement& judgement, std::size_t limit) const {
+  SloLimit answer;
+  answer.metric = name_of(limits_[limit].metric);
+  answer.limit_s = to_seconds(limits_[limit].limit).value;
+  answer.overall_s = judgement.overall.percentile_ns[limit] / kNanoseconds;
+  answer.worst_window_start = from_;
+  double worst = -1;
+  for (std::size_t w = 0; w < judgement.windows.size(); ++w) {
+    const Window& window = judgement.windows[w];
+    if (window.population[limit] == 0 || window.percentile_ns[limit] <= worst) continue;
+    worst = window.percentile_ns[limit];
+    answer.worst_window_start = from_ + static_cast<SimTime>(w) * slo_.window;
+    answer.population = window.population[limit];
+  }
+  answer.worst_s = std::max(worst, 0.0) / kNanoseconds;
+  answer.met = worst <= static_cast<double>(limits_[limit].limit);
+  return answer;
+}
+
+std::vector<SloSection::WindowPoint> SloJudge::timeline(const Judgement& judgement) const {
+  std::vector<SloSection::WindowPoint> points;
+  for (std::size_t w = 0; w < judgement.windows.size(); ++w) {
+    const Window& window = judgement.windows[w];
+    if (window.arrivals == 0) continue;
+    SloSection::WindowPoint point;
+    point.start_s = to_seconds(from_ + static_cast<SimTime>(w) * slo_.window).value;
+    point.arrivals = window.arrivals;
+    point.attainment = static_cast<double>(window.good) / static_cast<double>(window.arrivals);
+    for (const double ns : window.percentile_ns) point.percentile_s.push_back(ns / kNanoseconds);
+    points.push_back(std::move(point));
+  }
+  return points;
+}
+
+std::optional<SloSection> SloJudge::verdict(const RequestLog& log, const GapHistogram& gaps,
+                                            SimTime to, std::vector<double>& scratch) const {
   const std::size_t count = window_count(to);
   const Judgement judgement = log.folded() ? from_tallies(count) : from_log(log, count, scratch);
   const Window& overall = judgement.overall;
@@ -218,38 +254,16 @@ std::optional<SloSection> SloJudge::verdict(const RequestLog& log, const GapHist
   section.attainment = static_cast<double>(overall.good) / static_cast<double>(overall.arrivals);
   section.percentile = slo_.percentile;
   section.window_s = to_seconds(slo_.window).value;
-  for (std::size_t i = 0; i < limits_.size(); ++i) {
-    SloLimit limit;
-    limit.metric = name_of(limits_[i].metric);
-    limit.limit_s = to_seconds(limits_[i].limit).value;
-    limit.overall_s = overall.percentile_ns[i] / kNanoseconds;
-    limit.worst_window_start = from_;
-    double worst = -1;
-    for (std::size_t w = 0; w < count; ++w) {
-      const Window& window = judgement.windows[w];
-      if (window.population[i] == 0 || window.percentile_ns[i] <= worst) continue;
-      worst = window.percentile_ns[i];
-      limit.worst_window_start = from_ + static_cast<SimTime>(w) * slo_.window;
-      limit.population = window.population[i];
+  for (std::size_t i = 0; i < limits_.size(); ++i) section.limits.push_back(worst_of(judgement, i));
+  section.windows = timeline(judgement);
+  if (slo_.itl) {
+    section.limits.push_back(itl_limit(gaps));
+    for (auto& point : section.windows) {
+      point.percentile_s.push_back(section.limits.back().overall_s);
     }
-    limit.worst_s = std::max(worst, 0.0) / kNanoseconds;
-    limit.met = worst <= static_cast<double>(limits_[i].limit);
-    section.limits.push_back(limit);
   }
-  if (slo_.itl) section.limits.push_back(itl_limit(gaps));
   section.met = std::all_of(section.limits.begin(), section.limits.end(),
                             [](const SloLimit& limit) { return limit.met; });
-  for (std::size_t w = 0; w < count; ++w) {
-    const Window& window = judgement.windows[w];
-    if (window.arrivals == 0) continue;
-    SloSection::WindowPoint point;
-    point.start_s = to_seconds(from_ + static_cast<SimTime>(w) * slo_.window).value;
-    point.arrivals = window.arrivals;
-    point.attainment = static_cast<double>(window.good) / static_cast<double>(window.arrivals);
-    for (const double ns : window.percentile_ns) point.percentile_s.push_back(ns / kNanoseconds);
-    if (slo_.itl) point.percentile_s.push_back(section.limits.back().overall_s);
-    section.windows.push_back(std::move(point));
-  }
   return section;
 }
 

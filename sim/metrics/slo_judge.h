@@ -1,5 +1,6 @@
 #pragma once
-// Judges one service level objective: its limits in the worst window and the share that meets them all.
+// Judges one service level objective: its limits in the worst window and the share that meets them
+// all.
 
 #include <cstdint>
 #include <optional>
@@ -16,13 +17,13 @@ namespace fleetsim {
 /// An objective over the requests of one or more classes.
 ///
 /// Population: arrivals that GPUs had to serve, that is all but response-cache hits (with
-/// slo.include_cache_hits: those too). Rejected, timed-out, lost and unfinished ones are misses: they count
-/// as infinite in every limit. TTFT leaves out prefill-only requests, TPOT those of less than two output
-/// tokens and cache hits; left out of a percentile, such a request still passes that limit.
-/// Windows start at the end of the warm-up, slo.window long. A last part shorter than half a window is
-/// merged into the window before it (or is the only window). Windows without arrivals are not judged.
-/// Single gaps are not kept by request: an ITL limit is judged on the percentile of all gaps of the run, of
-/// every class, and takes no part in the attainment.
+/// slo.include_cache_hits: those too). Rejected, timed-out, lost and unfinished ones are misses:
+/// they count as infinite in every limit. TTFT leaves out prefill-only requests, TPOT those of less
+/// than two output tokens and cache hits; left out of a percentile, such a request still passes
+/// that limit. Windows start at the end of the warm-up, slo.window long. A last part shorter than
+/// half a window is merged into the window before it (or is the only window). Windows without
+/// arrivals are not judged. Single gaps are not kept by request: an ITL limit is judged on the
+/// percentile of all gaps of the run, of every class, and takes no part in the attainment.
 class SloJudge {
  public:
   /// `classes[i]`: whether class i is judged here. `from`: end of the warm-up.
@@ -34,9 +35,9 @@ class SloJudge {
   /// Counts a covered request for a verdict without a log; called for each once the log is folded.
   void tally(const LoggedRequest& request);
 
-  /// The verdict over windows up to `to` (the end of arrivals), absent when nothing was judged. Exact
-  /// percentiles from `log` while that is whole; else from what was tallied: values within 0.098 %, verdicts
-  /// and attainment exact. `scratch`: 8 bytes a request.
+  /// The verdict over windows up to `to` (the end of arrivals), absent when nothing was judged.
+  /// Exact percentiles from `log` while that is whole; else from what was tallied: values within
+  /// 0.098 %, verdicts and attainment exact. `scratch`: 8 bytes a request.
   std::optional<SloSection> verdict(const RequestLog& log, const GapHistogram& gaps, SimTime to,
                                     std::vector<double>& scratch) const;
 
@@ -48,7 +49,7 @@ class SloJudge {
   // One limit in one window.
   struct LimitTally {
     std::int64_t misses = 0, within = 0;
-    WindowHistogram values;      // whole nanoseconds
+    WindowHistogram values;  // whole nanoseconds
   };
   struct WindowTally {
     std::int64_t arrivals = 0, good = 0;
@@ -75,6 +76,8 @@ class SloJudge {
   Judgement from_log(const RequestLog& log, std::size_t count, std::vector<double>& scratch) const;
   void judge_limit(const RequestLog& log, std::size_t limit, Judgement& judgement,
                    std::vector<double>& scratch) const;
+  SloLimit worst_of(const Judgement& judgement, std::size_t limit) const;
+  std::vector<SloSection::WindowPoint> timeline(const Judgement& judgement) const;
   SloLimit itl_limit(const GapHistogram& gaps) const;
 
   std::string class_name_;

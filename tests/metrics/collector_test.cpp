@@ -14,7 +14,6 @@
 
 #include "hw_models/gpu_spec.h"
 #include "hw_models/model_spec.h"
-
 #include "tests/catch.h"
 
 namespace fleetsim {
@@ -56,12 +55,14 @@ RequestRecord ended(SimTime arrival, RequestStatus status) {
   return record;
 }
 
-TEST_CASE("statistics cover arrivals of the window; throughput covers what happens in it", "[unit]") {
+TEST_CASE("statistics cover arrivals of the window; throughput covers what happens in it",
+          "[unit]") {
   Collector collector(plain_setup());
-  collector.on_request(completed(9 * kSecond, 9 * kSecond + 1, 12 * kSecond));    // warm-up, ends inside
-  collector.on_request(completed(10 * kSecond, 11 * kSecond, 12 * kSecond));      // inside
-  collector.on_request(completed(19 * kSecond, 21 * kSecond, 25 * kSecond));      // ends in the drain
-  collector.on_request(completed(20 * kSecond, 21 * kSecond, 22 * kSecond));      // arrives after
+  collector.on_request(
+      completed(9 * kSecond, 9 * kSecond + 1, 12 * kSecond));  // warm-up, ends inside
+  collector.on_request(completed(10 * kSecond, 11 * kSecond, 12 * kSecond));  // inside
+  collector.on_request(completed(19 * kSecond, 21 * kSecond, 25 * kSecond));  // ends in the drain
+  collector.on_request(completed(20 * kSecond, 21 * kSecond, 22 * kSecond));  // arrives after
   PoolMeter& meter = collector.meter(0);
   meter.on_output_tokens(100, 9 * kSecond);
   meter.on_output_tokens(40, 15 * kSecond);
@@ -71,12 +72,12 @@ TEST_CASE("statistics cover arrivals of the window; throughput covers what happe
   REQUIRE(summary.requests.arrived == 2);
   REQUIRE(summary.requests.completed == 2);
   REQUIRE(summary.latency.e2e->count == 2);
-  REQUIRE(summary.latency.e2e->mean == Approx(4.0).epsilon(1e-12));      // 2 s and 6 s
+  REQUIRE(summary.latency.e2e->mean == Approx(4.0).epsilon(1e-12));  // 2 s and 6 s
   REQUIRE(summary.latency.e2e->p50 == Approx(4.0).epsilon(1e-12));
   REQUIRE(summary.latency.e2e->p90 == Approx(5.6).epsilon(1e-12));
   REQUIRE(summary.latency.e2e->max == 6);
   REQUIRE(summary.latency.ttft->mean == Approx(1.5).epsilon(1e-12));
-  REQUIRE(summary.latency.tpot->max == Approx(0.4).epsilon(1e-12));      // 4 s over 10 gaps
+  REQUIRE(summary.latency.tpot->max == Approx(0.4).epsilon(1e-12));  // 4 s over 10 gaps
   REQUIRE(summary.latency.queue->p50 == Approx(0.1).epsilon(1e-12));
   REQUIRE_FALSE(summary.latency.itl.has_value());
   // Two ended inside; one first token inside the window (the warm-up's came before it).
@@ -90,7 +91,8 @@ TEST_CASE("statistics cover arrivals of the window; throughput covers what happe
   REQUIRE(summary.realised_output_p95 == 11);
 }
 
-TEST_CASE("every status is counted once, and hits of the response cache have no latency", "[unit]") {
+TEST_CASE("every status is counted once, and hits of the response cache have no latency",
+          "[unit]") {
   CollectorSetup setup = plain_setup();
   setup.slo = Slo{};
   setup.slo->e2e = kSecond;
@@ -114,7 +116,7 @@ TEST_CASE("every status is counted once, and hits of the response cache have no 
   REQUIRE(summary.requests.unfinished == 1);
   REQUIRE(summary.latency.e2e->count == 1);
   REQUIRE(summary.tokens.output == 11);
-  REQUIRE(summary.slo.at(0).attainment == Approx(0.2).epsilon(1e-12));   // 1 of 5
+  REQUIRE(summary.slo.at(0).attainment == Approx(0.2).epsilon(1e-12));  // 1 of 5
   REQUIRE_FALSE(summary.slo_met());
   REQUIRE(*summary.throughput.goodput_requests_per_s == Approx(0.1).epsilon(1e-12));
   // The pool saw the completed one only.
@@ -174,7 +176,7 @@ TEST_CASE("fleet, cost and cache follow from the window's iterations and records
   shape.decode_requests = 2;
   shape.prefill_requests = 2;
   shape.tokens = 10;
-  meter.on_iteration(0, shape, 19 * kSecond, 4 * kSecond, 10);    // 1 s of it inside
+  meter.on_iteration(0, shape, 19 * kSecond, 4 * kSecond, 10);  // 1 s of it inside
   meter.on_preemption(15 * kSecond);
   meter.on_gaps(kSecond / 50, 10, 15 * kSecond);
   RequestRecord record = completed(11 * kSecond, 12 * kSecond, 13 * kSecond);
@@ -287,7 +289,8 @@ BatchShape random_shape(std::mt19937_64& random, std::int64_t window) {
   return shape;
 }
 
-/// Feeds random iterations priced by hardware and compares sums over counters with sums over iterations.
+/// Feeds random iterations priced by hardware and compares sums over counters with sums over
+/// iterations.
 void check_hardware_sums(const char* model_name, bool async, double tolerance) {
   const ModelSpec* model = find_model(model_name);
   const GpuSpec* gpu = find_gpu("h100-sxm");
@@ -336,7 +339,8 @@ void check_hardware_sums(const char* model_name, bool async, double tolerance) {
   }
   REQUIRE(fractions[static_cast<std::size_t>(CostGroup::attention)] > 0);
   REQUIRE(summary.time_breakdown->idle == Approx(1 - busy / 100).epsilon(1e-9));
-  const double sum = std::accumulate(fractions.begin(), fractions.end(), summary.time_breakdown->idle);
+  const double sum =
+      std::accumulate(fractions.begin(), fractions.end(), summary.time_breakdown->idle);
   REQUIRE(sum == Approx(1).epsilon(1e-12));
 }
 
@@ -346,11 +350,13 @@ TEST_CASE("time, FLOPs and bytes from counters equal the sums over all iteration
   check_hardware_sums("qwen3-30b-a3b", true, 1e-9);
 }
 
-TEST_CASE("with a sliding window the summed bytes are at most 1 % above the true sum", "[invariant]") {
+TEST_CASE("with a sliding window the summed bytes are at most 1 % above the true sum",
+          "[invariant]") {
   check_hardware_sums("gpt-oss-20b", true, 0.01);
 }
 
-TEST_CASE("crossing the log's threshold changes a summary only within the stated errors", "[invariant]") {
+TEST_CASE("crossing the log's threshold changes a summary only within the stated errors",
+          "[invariant]") {
   const auto run = [](std::int64_t threshold) {
     CollectorSetup setup = plain_setup();
     setup.pools.push_back(setup.pools.front());
@@ -364,7 +370,8 @@ TEST_CASE("crossing the log's threshold changes a summary only within the stated
     for (int i = 0; i < 100'000; ++i) {
       const SimTime arrival = 10 * kSecond + 3'000'000 * static_cast<SimTime>(i);
       const auto first = arrival + static_cast<SimTime>(random() % 1'000'000'000);
-      const auto last = first + static_cast<SimTime>(random() % (2'000'000'000 + 10'000 * static_cast<unsigned>(i)));
+      const auto last = first + static_cast<SimTime>(
+                                    random() % (2'000'000'000 + 10'000 * static_cast<unsigned>(i)));
       RequestRecord record = completed(arrival, first, last);
       record.pool = static_cast<std::int16_t>(i % 2);
       if (i % 100 == 7) record = ended(arrival, RequestStatus::timed_out);
@@ -380,11 +387,13 @@ TEST_CASE("crossing the log's threshold changes a summary only within the stated
   REQUIRE(folded.latency.e2e->max == exact.latency.e2e->max);
   // 0.1 % of the ranks of these nearly uniform laws is about 3 ms.
   REQUIRE(folded.latency.e2e->p95 == Approx(exact.latency.e2e->p95).margin(0.01));
-  REQUIRE(folded.pools[1].latency.ttft->p50 == Approx(exact.pools[1].latency.ttft->p50).margin(0.002));
+  REQUIRE(folded.pools[1].latency.ttft->p50 ==
+          Approx(exact.pools[1].latency.ttft->p50).margin(0.002));
   REQUIRE(folded.slo[0].attainment == exact.slo[0].attainment);
   REQUIRE(folded.slo[0].met == exact.slo[0].met);
   for (std::size_t i = 0; i < 2; ++i) {
-    REQUIRE(folded.slo[0].limits[i].worst_window_start == exact.slo[0].limits[i].worst_window_start);
+    REQUIRE(folded.slo[0].limits[i].worst_window_start ==
+            exact.slo[0].limits[i].worst_window_start);
     REQUIRE(folded.slo[0].limits[i].worst_s ==
             Approx(exact.slo[0].limits[i].worst_s).epsilon(1.0 / 1024));
   }

@@ -67,7 +67,7 @@ void check_bound(double relative_error, std::uint64_t seed) {
   }
   INFO("worst relative error " << worst);
   REQUIRE(worst <= relative_error);
-  REQUIRE(worst > relative_error / 50);   // the inputs do exercise the rounding
+  REQUIRE(worst > relative_error / 50);  // the inputs do exercise the rounding
 }
 
 TEST_CASE("percentiles stay within the stated relative error over all magnitudes", "[invariant]") {
@@ -93,10 +93,11 @@ TEST_CASE("merging histograms equals adding everything to one", "[invariant]") {
   for (int i = 0; i <= 100; ++i) REQUIRE(empty.percentile(i / 100.0) == one.percentile(i / 100.0));
 }
 
-TEST_CASE("a histogram holds nothing before its first value and one row an octave after", "[unit]") {
+TEST_CASE("a histogram holds nothing before its first value and one row an octave after",
+          "[unit]") {
   GapHistogram histogram;
   REQUIRE(histogram.bytes() == 0);
-  histogram.add(20'000'000, 1);   // 2^24 <= 20 ms < 2^25
+  histogram.add(20'000'000, 1);  // 2^24 <= 20 ms < 2^25
   histogram.add(30'000'000, 1);
   const std::int64_t row = 4096 * 8;
   REQUIRE(histogram.bytes() >= row);

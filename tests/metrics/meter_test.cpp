@@ -19,18 +19,19 @@ BatchShape decode_shape(std::int64_t requests, std::int64_t context) {
   return shape;
 }
 
-TEST_CASE("an iteration is split over intervals and clipped to the window to the nanosecond", "[unit]") {
+TEST_CASE("an iteration is split over intervals and clipped to the window to the nanosecond",
+          "[unit]") {
   // Window [100, 250), intervals of 100 ns. One iteration over [90, 130), one over [195, 305).
   PoolMeter meter({100, 250, 100}, 2, 64);
   meter.on_iteration(0, decode_shape(3, 30), 90, 40, 7);
   meter.on_iteration(1, decode_shape(2, 50), 195, 110, 5);
 
   const IterationTotals& totals = meter.totals();
-  REQUIRE(totals.iterations == 1);          // the first starts in the warm-up
+  REQUIRE(totals.iterations == 1);  // the first starts in the warm-up
   REQUIRE(totals.shape.tokens == 2);
   REQUIRE(totals.shape.decode_context == 50);
   REQUIRE(totals.started == 110);
-  REQUIRE(totals.busy == 30 + 55);          // [100, 130) and [195, 250)
+  REQUIRE(totals.busy == 30 + 55);  // [100, 130) and [195, 250)
   REQUIRE(totals.kv_block_nanoseconds == 30 * 7 + 55 * 5);
   REQUIRE(meter.kv_peak().blocks == 5);
   REQUIRE(meter.kv_peak().replica == 1);
@@ -125,8 +126,9 @@ TEST_CASE("the KV peak goes to the earliest iteration, then the lowest replica",
 }
 
 bool same(const MeterInterval& a, const MeterInterval& b) {
-  return a.arrivals == b.arrivals && a.completed == b.completed && a.output_tokens == b.output_tokens &&
-         a.iterations == b.iterations && a.prompt_tokens == b.prompt_tokens && a.busy == b.busy &&
+  return a.arrivals == b.arrivals && a.completed == b.completed &&
+         a.output_tokens == b.output_tokens && a.iterations == b.iterations &&
+         a.prompt_tokens == b.prompt_tokens && a.busy == b.busy &&
          a.kv_block_nanoseconds == b.kv_block_nanoseconds && a.waiting == b.waiting &&
          a.running == b.running;
 }
@@ -141,9 +143,10 @@ TEST_CASE("feeding order and grouping do not change anything that can be read", 
   for (int round = 0; round < 20; ++round) {
     std::vector<Event> events;
     for (int i = 0; i < 400; ++i) {
-      events.push_back({static_cast<std::int32_t>(random() % 4), static_cast<SimTime>(random() % 10'000),
-                        1 + static_cast<SimTime>(random() % 900), 1 + static_cast<std::int64_t>(random() % 60),
-                        static_cast<std::int64_t>(random() % 50)});
+      events.push_back(
+          {static_cast<std::int32_t>(random() % 4), static_cast<SimTime>(random() % 10'000),
+           1 + static_cast<SimTime>(random() % 900), 1 + static_cast<std::int64_t>(random() % 60),
+           static_cast<std::int64_t>(random() % 50)});
     }
     PoolMeter step({500, 9000, 333}, 4, 64), ahead({500, 9000, 333}, 4, 64);
     const auto feed = [](PoolMeter& meter, const Event& e, bool grouped) {

@@ -57,7 +57,7 @@ TEST_CASE("selection agrees with sorting on random values with ties", "[invarian
       REQUIRE(answer[i] == Approx(expected).epsilon(1e-12).margin(1e-12));
     }
     std::sort(values.begin(), values.end());
-    REQUIRE(values == sorted);   // selection only reorders
+    REQUIRE(values == sorted);  // selection only reorders
   }
 }
 

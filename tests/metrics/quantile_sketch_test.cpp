@@ -31,7 +31,7 @@ double worst_rank_error(const QuantileSketch& sketch, std::vector<double> values
   for (std::size_t i = 0; i < asked.size(); ++i) {
     const double position = asked[i] * static_cast<double>(values.size() - 1);
     const auto range = std::equal_range(values.begin(), values.end(), answers[i]);
-    REQUIRE(range.first != range.second);   // an observed value
+    REQUIRE(range.first != range.second);  // an observed value
     const auto first = static_cast<double>(range.first - values.begin());
     const auto last = static_cast<double>(range.second - values.begin() - 1);
     worst = std::max({worst, first - position, position - last});
@@ -46,8 +46,10 @@ void check_stream(const std::string& name, const std::vector<double>& values) {
   const double worst = worst_rank_error(sketch, values);
   INFO(name << ": worst rank error " << worst << " bound " << sketch.rank_error_bound());
   REQUIRE(sketch.count() == static_cast<std::int64_t>(values.size()));
-  REQUIRE(worst <= static_cast<double>(sketch.rank_error_bound()) + 1);   // +1: positions between ranks
-  REQUIRE(static_cast<double>(sketch.rank_error_bound()) <= QuantileSketch::worst_rank_error(count));
+  REQUIRE(worst <=
+          static_cast<double>(sketch.rank_error_bound()) + 1);  // +1: positions between ranks
+  REQUIRE(static_cast<double>(sketch.rank_error_bound()) <=
+          QuantileSketch::worst_rank_error(count));
   REQUIRE(static_cast<double>(sketch.rank_error_bound()) <= 0.001 * count);
   REQUIRE(sketch.quantiles({0.0}).front() == *std::min_element(values.begin(), values.end()));
   REQUIRE(sketch.quantiles({1.0}).front() == *std::max_element(values.begin(), values.end()));
@@ -69,9 +71,8 @@ TEST_CASE("the rank error stays within the proved bound on hostile orders", "[in
   check_stream("two values", make([&](int) { return static_cast<double>(random() % 2); }));
   check_stream("organ pipe", make([](int i) { return std::min(i, kCount - i); }));
   check_stream("zoom in", make([](int i) { return i % 2 == 0 ? i : 2 * kCount - i; }));
-  check_stream("heavy tail", make([&](int) {
-                 return 1 / (static_cast<double>(random() >> 11) + 1);
-               }));
+  check_stream("heavy tail",
+               make([&](int) { return 1 / (static_cast<double>(random() >> 11) + 1); }));
 }
 
 TEST_CASE("the bound allows 10^11 values at 0.1 %, and says when it would not", "[unit]") {
@@ -110,7 +111,8 @@ TEST_CASE("merged sketches keep the bound and every value's weight", "[invariant
   const double worst = worst_rank_error(whole, values);
   INFO("worst " << worst << " bound " << whole.rank_error_bound() << " of parts " << bounds);
   REQUIRE(worst <= static_cast<double>(whole.rank_error_bound()) + 1);
-  REQUIRE(static_cast<double>(whole.rank_error_bound()) <= 0.001 * static_cast<double>(values.size()));
+  REQUIRE(static_cast<double>(whole.rank_error_bound()) <=
+          0.001 * static_cast<double>(values.size()));
 }
 
 TEST_CASE("the same values in the same order give the same answers", "[unit]") {

@@ -1,4 +1,5 @@
-// Latency definitions, exactness below the threshold, and what folding costs in accuracy and memory.
+// Latency definitions, exactness below the threshold, and what folding costs in accuracy and
+// memory.
 
 #include "sim/metrics/request_log.h"
 
@@ -9,7 +10,6 @@
 #include <vector>
 
 #include "hw_models/check.h"
-
 #include "tests/catch.h"
 
 namespace fleetsim {
@@ -32,7 +32,7 @@ TEST_CASE("latencies follow their definitions", "[unit]") {
   const LoggedRequest request = completed(100, 150, 400, 1000, 5);
   REQUIRE(latency_ns(request, LatencyMetric::queue) == 50);
   REQUIRE(latency_ns(request, LatencyMetric::ttft) == 300);
-  REQUIRE(latency_ns(request, LatencyMetric::tpot) == 150);   // 600 / 4
+  REQUIRE(latency_ns(request, LatencyMetric::tpot) == 150);  // 600 / 4
   REQUIRE(latency_ns(request, LatencyMetric::e2e) == 900);
 
   const LoggedRequest one_token = completed(100, 150, 400, 400, 1);
@@ -63,13 +63,15 @@ TEST_CASE("only completed requests of the pool asked for make its percentiles", 
   const std::vector<double> half{0.5};
   REQUIRE(log.percentiles_ns(LatencyMetric::e2e, 0, half, scratch).front() == 25);
   REQUIRE(log.percentiles_ns(LatencyMetric::e2e, 1, half, scratch).front() == 1000);
-  REQUIRE(log.percentiles_ns(LatencyMetric::e2e, RequestLog::kAllPools, half, scratch).front() == 30);
+  REQUIRE(log.percentiles_ns(LatencyMetric::e2e, RequestLog::kAllPools, half, scratch).front() ==
+          30);
   REQUIRE(log.sums(LatencyMetric::e2e, 0).mean_ns() == 25);
   REQUIRE(log.sums(LatencyMetric::e2e, RequestLog::kAllPools).max_ns == 1000);
   REQUIRE(log.percentiles_ns(LatencyMetric::tpot, 0, half, scratch).empty());
 }
 
-TEST_CASE("crossing the threshold moves percentiles by no more than 0.1 % of the ranks", "[invariant]") {
+TEST_CASE("crossing the threshold moves percentiles by no more than 0.1 % of the ranks",
+          "[invariant]") {
   constexpr std::int64_t kThreshold = 10'000;
   constexpr int kRequests = 300'000;
   std::mt19937_64 random(21);
@@ -98,15 +100,17 @@ TEST_CASE("crossing the threshold moves percentiles by no more than 0.1 % of the
     REQUIRE(std::abs(rank - asked[i] * (kRequests - 1)) <= 0.001 * kRequests + 1);
     any_differs = any_differs || sketched[i] != exact[i];
   }
-  REQUIRE(any_differs);   // the sketch really answered
+  REQUIRE(any_differs);  // the sketch really answered
   // Counts, means and maxima are exact on both sides.
-  const LatencySums a = folding.sums(LatencyMetric::tpot, 0), b = whole.sums(LatencyMetric::tpot, 0);
+  const LatencySums a = folding.sums(LatencyMetric::tpot, 0),
+                    b = whole.sums(LatencyMetric::tpot, 0);
   REQUIRE(a.count == b.count);
   REQUIRE(a.sum == b.sum);
   REQUIRE(a.max_ns == b.max_ns);
 }
 
-TEST_CASE("a kept request takes at most 64 bytes with the scratch, and a folded log stays flat", "[unit]") {
+TEST_CASE("a kept request takes at most 64 bytes with the scratch, and a folded log stays flat",
+          "[unit]") {
   REQUIRE(sizeof(LoggedRequest) + sizeof(double) <= 64);
   constexpr std::int64_t kRequests = 400'000;
   RequestLog log(1, kRequests);

@@ -21,8 +21,8 @@ struct Queue {
   std::vector<ArrivalInterval> arrivals;
 };
 
-/// A single server fed by a Poisson process at `load` of its rate of 100/s, exponential service; customers
-/// leave the queue after `patience` seconds.
+/// A single server fed by a Poisson process at `load` of its rate of 100/s, exponential service;
+/// customers leave the queue after `patience` seconds.
 bool queue_is_saturated(double load, double seconds, std::uint64_t seed, double patience = 1e9) {
   std::mt19937_64 random(seed);
   const auto exponential = [&](double mean) {
@@ -42,7 +42,8 @@ bool queue_is_saturated(double load, double seconds, std::uint64_t seed, double 
     if (!gives_up) free_at = std::max(now, free_at) + exponential(0.01);
   }
   const auto end = static_cast<SimTime>((std::max(now, free_at) + 1) * 1e9);
-  return is_saturated(meter.intervals(end), arrivals, kSecond, 0, static_cast<SimTime>(seconds * 1e9));
+  return is_saturated(meter.intervals(end), arrivals, kSecond, 0,
+                      static_cast<SimTime>(seconds * 1e9));
 }
 
 TEST_CASE("an overloaded queue is saturated, a stable one is not", "[queueing]") {

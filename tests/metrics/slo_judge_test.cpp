@@ -41,8 +41,8 @@ Slo e2e_slo(SimTime limit, double percentile, SimTime window) {
   return slo;
 }
 
-SloSection judge(const Slo& slo, const std::vector<LoggedRequest>& requests, SimTime from, SimTime to,
-                 bool fold = false) {
+SloSection judge(const Slo& slo, const std::vector<LoggedRequest>& requests, SimTime from,
+                 SimTime to, bool fold = false) {
   SloJudge judge("", slo, {true}, from);
   RequestLog log(1, static_cast<std::int64_t>(requests.size()) + 1);
   for (const LoggedRequest& request : requests) {
@@ -59,7 +59,8 @@ TEST_CASE("the worst window decides, not the whole run", "[unit]") {
   std::vector<LoggedRequest> requests;
   for (int i = 0; i < 7; ++i) requests.push_back(answered((5 + i) * kSecond, kSecond));
   for (int i = 0; i < 3; ++i) requests.push_back(answered((16 + i) * kSecond, 3 * kSecond));
-  const SloSection section = judge(e2e_slo(2 * kSecond, 50, 10 * kSecond), requests, 5 * kSecond, 25 * kSecond);
+  const SloSection section =
+      judge(e2e_slo(2 * kSecond, 50, 10 * kSecond), requests, 5 * kSecond, 25 * kSecond);
   REQUIRE_FALSE(section.met);
   REQUIRE(section.attainment == Approx(0.7).epsilon(1e-12));
   REQUIRE(section.limits.size() == 1);
@@ -76,7 +77,8 @@ TEST_CASE("the worst window decides, not the whole run", "[unit]") {
 TEST_CASE("every kind of miss counts as infinite, and as not attained", "[unit]") {
   for (const auto status : {RequestStatus::rejected, RequestStatus::timed_out, RequestStatus::lost,
                             RequestStatus::unfinished}) {
-    // Nine answers and a miss: p80 is at position 7.2, among answers; p90 at 8.1, touching the miss.
+    // Nine answers and a miss: p80 is at position 7.2, among answers; p90 at 8.1, touching the
+    // miss.
     std::vector<LoggedRequest> requests;
     for (int i = 0; i < 9; ++i) requests.push_back(answered(i, kSecond));
     requests.push_back(missed(9, status));
@@ -132,7 +134,7 @@ TEST_CASE("a limit passes requests that it does not apply to", "[unit]") {
   LoggedRequest prefill_only = answered(0, 100 * kSecond);
   prefill_only.output_tokens = 0;
   prefill_only.first_token = -1;
-  const LoggedRequest slow = answered(0, kSecond);   // TPOT 50 ms against a limit of 10 ns
+  const LoggedRequest slow = answered(0, kSecond);  // TPOT 50 ms against a limit of 10 ns
   const SloSection section = judge(slo, {one_token, prefill_only, slow}, 0, 10);
   REQUIRE(section.attainment == Approx(2.0 / 3).epsilon(1e-12));
   REQUIRE(section.limits[0].metric == "ttft");
@@ -171,7 +173,8 @@ TEST_CASE("nothing judged gives no verdict", "[unit]") {
   REQUIRE_FALSE(judge.verdict(log, GapHistogram(), 10, scratch).has_value());
 }
 
-TEST_CASE("the folded judgement has the exact verdict, and percentiles within 0.098 %", "[invariant]") {
+TEST_CASE("the folded judgement has the exact verdict, and percentiles within 0.098 %",
+          "[invariant]") {
   std::mt19937_64 random(33);
   const auto uniform = [&] { return static_cast<double>(random() >> 11) / 9007199254740992.0; };
   int met = 0, missed_limits = 0;
@@ -186,7 +189,8 @@ TEST_CASE("the folded judgement has the exact verdict, and percentiles within 0.
                                             : answered(arrival, latency));
     }
     // Limits set at an observed latency, where rounding could turn the verdict.
-    Slo slo = e2e_slo(requests.front().last_token - requests.front().arrival, 50 + 49 * uniform(), 10 * kSecond);
+    Slo slo = e2e_slo(requests.front().last_token - requests.front().arrival, 50 + 49 * uniform(),
+                      10 * kSecond);
     if (requests.front().status != RequestStatus::completed) slo.e2e = 2 * kSecond;
     slo.ttft = *slo.e2e / 2;
     const SloSection exact = judge(slo, requests, 0, 47 * kSecond);
