@@ -39,6 +39,7 @@ class ArrivalTimes {
   SimTime next_of_steps();
   /// The t with L(t) = area, in seconds, for rate(t) = rate (1 + amplitude sin(2 pi t / period)).
   double invert_sinusoid(double area);
+  double newton_step(double t, double target);
   void enter_segment(std::size_t state);
 
   Arrivals::Process process_;
@@ -46,9 +47,11 @@ class ArrivalTimes {
   std::uint64_t index_ = 0;  // arrivals given out
   std::uint64_t batch_ = 0;
   double rate_ = 0, amplitude_ = 0, period_s_ = 0, shape_ = 1;
-  double area_ = 0;     // s_n of the last arrival
-  double guess_s_ = 0;  // time of the last arrival in its period
-  std::int64_t guess_period_ = 0;
+  double area_ = 0;                                         // s_n of the last arrival
+  double swing_ = 0, frequency_ = 0, area_per_period_ = 0;  // of the sinusoid
+  // the last arrival of a sinusoid: seconds into its period, L/rate and its slope and bend there
+  double last_s_ = 0, last_target_ = 0, last_slope_ = 1, last_bend_ = 0;
+  std::int64_t last_period_ = -1;
 
   // mmpp and piecewise: the current segment of constant rate
   struct Step {

@@ -44,6 +44,26 @@ void append(std::vector<Stretch>& prompt, const Stretch& stretch) {
   }
 }
 
+/// Why a written request cannot be made; empty when it can.
+std::string fault_of(const WrittenRequest& one) {
+  std::int64_t tokens = one.prompt.empty() ? one.prompt_tokens : 0;
+  for (const NamedStretch& part : one.prompt) {
+    if (part.from < 0 || part.to <= part.from || part.to > kMostTokens) {
+      return fmt::format("prompt has an empty or impossible stretch {}[{}:{}]", part.stream,
+                         part.from, part.to);
+    }
+    tokens = std::min(tokens, kMostTokens) + part.to - part.from;
+  }
+  if (tokens < 1 || tokens > kMostTokens) {
+    return fmt::format("prompt must have between 1 and {} tokens", kMostTokens);
+  }
+  const std::int64_t limit = one.max_tokens.value_or(one.output_tokens);
+  if (std::min(one.output_tokens, limit) < 0 || std::max(one.output_tokens, limit) > kMostTokens) {
+    return fmt::format("output_tokens and max_tokens must be between 0 and {}", kMostTokens);
+  }
+  return one.arrival < 0 ? "arrival must not be negative" : "";
+}
+
 /// A class's laws, ready to draw from. Laws that a class does not need (traces bring lengths) are
 /// absent.
 struct ClassLaws {
@@ -112,7 +132,7 @@ struct RequestSource::State {
   State(const Scenario& scenario, std::uint64_t seed, double load_factor);
 
   void add_classes(const Scenario& scenario, Problems& problems);
-  void add_written(const Scenario& scenario);
+  void add_written(const Scenario& scenario, Problems& problems);
   void add_process(const Scenario& scenario, const Arrivals& arrivals, int own_class,
                    double load_factor, const std::string& path, Problems& problems);
   void open_trace(Process& process, const Scenario& scenario, const Arrivals& arrivals,
@@ -158,7 +178,7 @@ RequestSource::State::State(const Scenario& scenario, std::uint64_t seed, double
   if (workload.arrivals) {
     add_process(scenario, *workload.arrivals, -1, load_factor, "workload.arrivals", problems);
   }
-  if (!workload.requests.empty()) add_written(scenario);
+  if (!workload.requests.empty()) add_written(scenario, problems);
   for (std::size_t i = 0; i < workload.classes.size(); ++i) {
     const auto& arrivals = workload.classes[i].arrivals;
     if (arrivals) {
@@ -228,11 +248,17 @@ void RequestSource::State::add_classes(const Scenario& scenario, Problems& probl
   }
 }
 
-void RequestSource::State::add_written(const Scenario& scenario) {
+void RequestSource::State::add_written(const Scenario& scenario, Problems& problems) {
   Process& process = processes.emplace_back(root.child("written"));
   process.number = processes.size() - 1;
   std::map<std::string, std::uint64_t> named;
-  for (const WrittenRequest& one : scenario.workload.requests) {
+  for (std::size_t i = 0; i < scenario.workload.requests.size(); ++i) {
+    const WrittenRequest& one = scenario.workload.requests[i];
+    const std::string fault = fault_of(one);
+    if (!fault.empty()) {
+      scenario.source.report(problems, fmt::format("workload.requests.{}", i), fault);
+      continue;
+    }
     Written& written = process.written.emplace_back();
     written.name = one.id;
     Request& request = written.request;

@@ -633,6 +633,20 @@ TEST_CASE("workloads that cannot be are refused in words", "[errors]") {
   scenario.source.file = "s.yaml";
   scenario.workload.arrivals.reset();
   REQUIRE(problems_of(scenario) == "s.yaml: error: workload has neither arrivals nor requests\n");
+  scenario = Scenario();
+  scenario.source.file = "s.yaml";
+  scenario.source.positions["workload.requests.1"] = {4, 5};
+  scenario.source.positions["workload.requests.2"] = {5, 5};
+  scenario.source.positions["workload.requests.3"] = {6, 5};
+  scenario.workload.requests.resize(4);
+  for (WrittenRequest& one : scenario.workload.requests) one.prompt_tokens = 1;
+  scenario.workload.requests[1].prompt = {{"S", 5, 5}};
+  scenario.workload.requests[2].prompt = {{"S", 0, 2'000'000'000}, {"T", 0, 2'000'000'000}};
+  scenario.workload.requests[3].max_tokens = std::int64_t{1} << 40;
+  REQUIRE(problems_of(scenario) ==
+          "s.yaml:4:5: error: prompt has an empty or impossible stretch S[5:5]\n"
+          "s.yaml:5:5: error: prompt must have between 1 and 2147483647 tokens\n"
+          "s.yaml:6:5: error: output_tokens and max_tokens must be between 0 and 2147483647\n");
   // faults of several places come out together
   scenario = chat(1);
   scenario.source.file = "s.yaml";
