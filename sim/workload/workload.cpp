@@ -284,7 +284,10 @@ void RequestSource::State::add_written(const Scenario& scenario, Problems& probl
   std::stable_sort(
       process.written.begin(), process.written.end(),
       [](const Written& a, const Written& b) { return a.request.arrival < b.request.arrival; });
-  if (scenario.workload.arrivals || !scenario.workload.classes.empty()) return;
+  // A class without arrivals of its own only lends its time-out and retries to the requests.
+  bool alone = !scenario.workload.arrivals;
+  for (const WorkloadClass& one : scenario.workload.classes) alone = alone && !one.arrivals;
+  if (!alone) return;
   for (const Written& written : process.written) names.push_back(written.name);
 }
 
