@@ -32,6 +32,18 @@ TEST_CASE("events come out by time, then phase, then order of scheduling", "[uni
   REQUIRE(queue.next_time() == kNever);
 }
 
+TEST_CASE("within a phase a tie decides before the order of scheduling", "[unit]") {
+  EventQueue<char, Phase> queue;
+  queue.schedule(10, Phase::arrival, 'c', 7);
+  queue.schedule(10, Phase::arrival, 'a', 2);
+  queue.schedule(10, Phase::arrival, 'd', 7);
+  queue.schedule(10, Phase::arrival, 'b', 2);
+  queue.schedule(10, Phase::iteration_end, '0', 99);
+  std::string order;
+  while (!queue.empty()) order += queue.pop().payload;
+  REQUIRE(order == "0abcd");
+}
+
 TEST_CASE("an event says its phase, and the present is not the past", "[unit]") {
   EventQueue<int, Phase> queue;
   queue.schedule(5, Phase::timeout, 1);
