@@ -56,7 +56,8 @@ void add_run(CLI::App& app, RunOptions& options, Action& action) {
   command.add_option("--seeds", options.seeds, "also run the next seeds, for the spread of the answer")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}))
       ->capture_default_str();
-  command.add_flag("!--no-headroom", options.headroom, "leave out the runs that look for the load it breaks at");
+  command.add_flag_callback("--no-headroom", [&options] { options.headroom = false; },
+                            "leave out the runs that look for the load it breaks at");
   command.add_option("--jobs", options.jobs, "threads for further runs (default: one a core)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
   command.callback([&] { action = [&options] { return run_command(options); }; });
