@@ -27,7 +27,8 @@ std::string found(const YamlNode& node) {
     case YamlNode::Kind::map: return "a map";
     case YamlNode::Kind::scalar: break;
   }
-  return node.quoted ? "the text \"" + shown(node.scalar) + "\"" : "'" + shown(node.scalar) + "'";
+  if (node.quoted) return fmt::format("the text \"{}\"", shown(node.scalar));
+  return fmt::format("'{}'", shown(node.scalar));
 }
 
 std::string names_of(const std::vector<Word>& words, bool simulated_only) {
