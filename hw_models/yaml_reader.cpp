@@ -1,6 +1,7 @@
-// yaml-cpp is used through its events, not its nodes: the tree is ours, so that depth, size, aliases
-// and duplicate keys are judged while the text is read and hostile input costs no more than its bytes.
-// What yaml-cpp would wave through (NUL bytes, broken UTF-8, tabs as indentation) is looked for first.
+// yaml-cpp is used through its events, not its nodes: the tree is ours, so that depth, size,
+// aliases and duplicate keys are judged while the text is read and hostile input costs no more than
+// its bytes. What yaml-cpp would wave through (NUL bytes, broken UTF-8, tabs as indentation) is
+// looked for first.
 
 #include "hw_models/yaml_reader.h"
 
@@ -48,8 +49,9 @@ std::size_t utf8_length(const std::string& text, std::size_t at) {
 /// Looks at the bytes before any YAML is understood; the first fault ends the reading.
 bool bytes_are_sound(const std::string& text, const std::string& file, Problems& problems) {
   if (text.size() > kFileBytesMax) {
-    problems.add(file, {}, fmt::format("the file has {} bytes; at most {} are read", text.size(),
-                                       kFileBytesMax));
+    problems.add(
+        file, {},
+        fmt::format("the file has {} bytes; at most {} are read", text.size(), kFileBytesMax));
     return false;
   }
   int line = 1;
@@ -71,8 +73,9 @@ bool bytes_are_sound(const std::string& text, const std::string& file, Problems&
       return false;
     }
     if ((byte < 0x20 && byte != '\t' && byte != '\r') || byte == 0x7F) {
-      problems.add(file, here, byte == 0 ? "NUL byte; a text file is expected"
-                                         : fmt::format("control character 0x{:02x}", byte));
+      problems.add(file, here,
+                   byte == 0 ? "NUL byte; a text file is expected"
+                             : fmt::format("control character 0x{:02x}", byte));
       return false;
     }
     const std::size_t length = utf8_length(text, at);

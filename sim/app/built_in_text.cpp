@@ -70,8 +70,8 @@ std::string gpu_list() {
                                  "bandwidth", "bf16 dense");
   for (const GpuSpec& gpu : gpu_catalogue()) {
     const auto peak = gpu.dense_peak.find(NumberFormat::bf16);
-    text += fmt::format("{:<18} {:<34} {:>6.0f} GB {:>5.2f} TB/s {:>6.0f} TFLOPS\n", gpu.name, gpu.title,
-                        static_cast<double>(gpu.memory_datasheet.value) / 1e9,
+    text += fmt::format("{:<18} {:<34} {:>6.0f} GB {:>5.2f} TB/s {:>6.0f} TFLOPS\n", gpu.name,
+                        gpu.title, static_cast<double>(gpu.memory_datasheet.value) / 1e9,
                         gpu.memory_bandwidth.value / 1e12,
                         peak == gpu.dense_peak.end() ? 0.0 : peak->second.value / 1e12);
   }
@@ -82,9 +82,9 @@ std::string model_list() {
   std::string text = fmt::format("{:<20} {:<34} {:>10} {:>9} {:>7} {:>9}\n", "model", "title",
                                  "parameters", "active", "layers", "context");
   for (const ModelSpec& model : model_catalogue())
-    text += fmt::format("{:<20} {:<34} {:>8.2f} B {:>7.2f} B {:>7} {:>9}\n", model.name, model.title,
-                        billions(model.parameters()), billions(model.active_parameters()), model.layers,
-                        model.max_context);
+    text += fmt::format("{:<20} {:<34} {:>8.2f} B {:>7.2f} B {:>7} {:>9}\n", model.name,
+                        model.title, billions(model.parameters()),
+                        billions(model.active_parameters()), model.layers, model.max_context);
   return text + "Others: model: {hf_config: path/config.json}.\n";
 }
 
@@ -122,14 +122,16 @@ std::string gpu_page(const std::string& name) {
                  fmt::format("{:.1f} TFLOPS", peak.value / 1e12));
   text += fact("memory bandwidth", fmt::format("{:.3f} TB/s", gpu->memory_bandwidth.value / 1e12));
   text += fact("memory, datasheet", fmt::format("{} bytes", gpu->memory_datasheet.value));
-  text += fact("memory, reported",
-               fmt::format("{} bytes{}", gpu->memory_reported.value,
-                           gpu->memory_reported_is_nominal ? " (nominal, not read on a device)" : ""));
+  text +=
+      fact("memory, reported",
+           fmt::format("{} bytes{}", gpu->memory_reported.value,
+                       gpu->memory_reported_is_nominal ? " (nominal, not read on a device)" : ""));
   text += fact("L2 cache", fmt::format("{:.0f} bytes", gpu->l2_bytes));
   if (gpu->nvlink_per_direction)
     text += fact("NVLink, each direction",
                  fmt::format("{:.0f} GB/s", gpu->nvlink_per_direction->value / 1e9));
-  text += fact("PCIe, each direction", fmt::format("{:.0f} GB/s", gpu->pcie_per_direction.value / 1e9));
+  text +=
+      fact("PCIe, each direction", fmt::format("{:.0f} GB/s", gpu->pcie_per_direction.value / 1e9));
   text += fact("power limit", fmt::format("{:.0f} W", gpu->tdp_watts));
   text += fact("GEMM floor", fmt::format("{:.2f} us", gpu->gemm_floor.value * 1e6));
   text += fact("attention floor", fmt::format("{:.2f} us", gpu->attention_floor.value * 1e6));
@@ -138,7 +140,8 @@ std::string gpu_page(const std::string& name) {
   text += fact("attention share of peak", fmt::format("{}", gpu->attention_efficiency));
   text += fact("attention share of bw.", fmt::format("{}", gpu->attention_bandwidth_share));
   text += "Sources\n";
-  for (const auto& [field, source] : gpu->sources) text += wrapped(fmt::format("  {:<26} ", field), source, 29);
+  for (const auto& [field, source] : gpu->sources)
+    text += wrapped(fmt::format("  {:<26} ", field), source, 29);
   return text;
 }
 
@@ -146,17 +149,18 @@ std::string model_page(const std::string& name) {
   const ModelSpec* model = find_model(name);
   if (model == nullptr) unknown("model", name, model_names());
   std::string text = fmt::format("{}: {}\n", model->name, model->title);
-  text += fact("parameters", fmt::format("{} ({:.2f} B), {:.2f} B active a token", model->parameters(),
-                                         billions(model->parameters()),
-                                         billions(model->active_parameters())));
-  text += fact("layers", model->layers) + fact("hidden", model->hidden) + fact("heads", model->heads) +
-          fact("KV heads", model->kv_heads) + fact("head dimension", model->head_dim) +
-          fact("FFN", model->ffn) + fact("vocabulary", model->vocab) + fact("context", model->max_context) +
+  text += fact("parameters",
+               fmt::format("{} ({:.2f} B), {:.2f} B active a token", model->parameters(),
+                           billions(model->parameters()), billions(model->active_parameters())));
+  text += fact("layers", model->layers) + fact("hidden", model->hidden) +
+          fact("heads", model->heads) + fact("KV heads", model->kv_heads) +
+          fact("head dimension", model->head_dim) + fact("FFN", model->ffn) +
+          fact("vocabulary", model->vocab) + fact("context", model->max_context) +
           fact("sliding window", model->window) + fact("windowed layers", model->windowed_layers);
   if (model->moe) text += moe_facts(*model->moe);
   if (model->latent)
-    text += fact("KV latent + rope", fmt::format("{} + {}", model->latent->kv_lora_rank,
-                                                 model->latent->rope_dim));
+    text += fact("KV latent + rope",
+                 fmt::format("{} + {}", model->latent->kv_lora_rank, model->latent->rope_dim));
   if (model->native_expert_format)
     text += fact("experts stored in", name_of(*model->native_expert_format));
   text += fact("KV bytes a token, bf16",

@@ -35,29 +35,36 @@ CLI::App& add_command(CLI::App& app, const char* name, const char* does, const c
 }
 
 void add_scenario_options(CLI::App& command, RunOptions& options) {
-  command.add_option("SCENARIO", options.scenario, "a scenario file, or a name of `fleetsim list scenarios`")
+  command
+      .add_option("SCENARIO", options.scenario,
+                  "a scenario file, or a name of `fleetsim list scenarios`")
       ->required();
   command.add_option("--set", options.sets, "override a key: path.to.key=value; repeat for more")
       ->allow_extra_args(false)
       ->take_all();
   command.add_option("--seed", options.seed, "override the scenario's seed");
-  command.add_option("--data", options.data_dir, "second folder where the scenario's files are looked up")
+  command
+      .add_option("--data", options.data_dir,
+                  "second folder where the scenario's files are looked up")
       ->envname("FLEETSIM_DATA");
 }
 
 void add_run(CLI::App& app, RunOptions& options, Action& action) {
-  CLI::App& command =
-      add_command(app, "run", "Simulate a scenario and write its results and report",
-                  "fleetsim run scenarios/chat-2k-rps.yaml --set fleet.pools.main.replicas=200 --check-slo");
+  CLI::App& command = add_command(
+      app, "run", "Simulate a scenario and write its results and report",
+      "fleetsim run scenarios/chat-2k-rps.yaml --set fleet.pools.main.replicas=200 --check-slo");
   add_scenario_options(command, options);
   command.add_option("--out", options.out, "folder of the results (default: results/<name>)");
   command.add_flag("--check-slo", options.check_slo, "exit with 3 when the SLO is missed");
-  command.add_flag("--force", options.force, "write into a folder that holds another scenario's results");
-  command.add_option("--seeds", options.seeds, "also run the next seeds, for the spread of the answer")
+  command.add_flag("--force", options.force,
+                   "write into a folder that holds another scenario's results");
+  command
+      .add_option("--seeds", options.seeds, "also run the next seeds, for the spread of the answer")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}))
       ->capture_default_str();
-  command.add_flag_callback("--no-headroom", [&options] { options.headroom = false; },
-                            "leave out the runs that look for the load it breaks at");
+  command.add_flag_callback(
+      "--no-headroom", [&options] { options.headroom = false; },
+      "leave out the runs that look for the load it breaks at");
   command.add_option("--jobs", options.jobs, "threads for further runs (default: one a core)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
   command.callback([&] { action = [&options] { return run_command(options); }; });
@@ -73,13 +80,15 @@ int check_command(const RunOptions& options) {
   problems.throw_if_any();
   const RequestSource source(*scenario, scenario->seed);
   print(fmt::format("{}: ok: {}, {} pool{}, sha256 {}\n", options.scenario, scenario->name,
-                    deployment.pools.size(), deployment.pools.size() == 1 ? "" : "s", scenario->sha256));
+                    deployment.pools.size(), deployment.pools.size() == 1 ? "" : "s",
+                    scenario->sha256));
   return 0;
 }
 
 void add_check(CLI::App& app, RunOptions& options, Action& action) {
-  CLI::App& command = add_command(app, "check", "Validate a scenario, its files and its memory; run nothing",
-                                  "fleetsim check scenarios/rag.yaml");
+  CLI::App& command =
+      add_command(app, "check", "Validate a scenario, its files and its memory; run nothing",
+                  "fleetsim check scenarios/rag.yaml");
   add_scenario_options(command, options);
   command.callback([&] { action = [&options] { return check_command(options); }; });
 }
@@ -99,8 +108,8 @@ void add_list(CLI::App& app, Action& action) {
   list.require_subcommand(1);
   add_printer(list, "gpus", "GPUs", "fleetsim list gpus", gpu_list, action);
   add_printer(list, "models", "Models", "fleetsim list models", model_list, action);
-  add_printer(list, "policies", "Routers, schedulers and their dated rules", "fleetsim list policies",
-              policy_list, action);
+  add_printer(list, "policies", "Routers, schedulers and their dated rules",
+              "fleetsim list policies", policy_list, action);
   add_printer(list, "scenarios", "Scenarios", "fleetsim list scenarios", scenario_list, action);
 }
 
@@ -121,8 +130,8 @@ void add_show(CLI::App& app, std::string& name, Action& action) {
                                "fleetsim show gpu h200");
   show.require_subcommand(1);
   add_page(show, "gpu", "A GPU's figures", "fleetsim show gpu h200", gpu_page, name, action);
-  add_page(show, "model", "A model's architecture", "fleetsim show model qwen3-14b", model_page, name,
-           action);
+  add_page(show, "model", "A model's architecture", "fleetsim show model qwen3-14b", model_page,
+           name, action);
   add_page(show, "scenario", "A scenario's file", "fleetsim show scenario chat-2k-rps > my.yaml",
            scenario_page, name, action);
 }
@@ -140,10 +149,12 @@ int run_command_line(int argc, const char* const* argv) {
   RunOptions options;
   std::string name;
   Action action;
-  CLI::App app("fleetsim: how many GPUs, of which kind, set up how, does an LLM service need?", "fleetsim");
+  CLI::App app("fleetsim: how many GPUs, of which kind, set up how, does an LLM service need?",
+               "fleetsim");
   app.set_version_flag("--version", std::string("fleetsim ") + fleetsim_version());
-  app.footer("Example:\n  fleetsim run chat-2k-rps\n\n"
-             "Exit codes: 0 done, 1 internal error, 2 bad input or usage, 3 SLO missed (--check-slo).");
+  app.footer(
+      "Example:\n  fleetsim run chat-2k-rps\n\n"
+      "Exit codes: 0 done, 1 internal error, 2 bad input or usage, 3 SLO missed (--check-slo).");
   app.require_subcommand(1);
   add_run(app, options, action);
   add_check(app, options, action);

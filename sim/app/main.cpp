@@ -17,7 +17,7 @@ constexpr int kExitInternal = 1;
 constexpr int kExitBadInput = 2;
 
 void print_problems(const fleetsim::Problems& problems) {
-  const char* no_color = std::getenv("NO_COLOR");   // https://no-color.org: set and not empty
+  const char* no_color = std::getenv("NO_COLOR");  // https://no-color.org: set and not empty
   const bool color = isatty(STDERR_FILENO) != 0 && (no_color == nullptr || *no_color == '\0');
   for (const fleetsim::Problem& problem : problems.sorted()) {
     std::string text = problem.text();
@@ -38,8 +38,10 @@ std::string shell_word(const std::string& word) {
 }
 
 int report_internal_error(const char* what, int argc, char** argv) {
-  std::fprintf(stderr, "internal error: %s\nThis is a fault of fleetsim, not of the input. It is reproduced by:\n ",
-               what);
+  std::fprintf(
+      stderr,
+      "internal error: %s\nThis is a fault of fleetsim, not of the input. It is reproduced by:\n ",
+      what);
   for (int i = 0; i < argc; ++i) std::fprintf(stderr, " %s", shell_word(argv[i]).c_str());
   std::fprintf(stderr, "\n");
   return kExitInternal;

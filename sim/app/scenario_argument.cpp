@@ -42,9 +42,10 @@ std::vector<BuiltInScenario> built_in_scenarios() {
   return scenarios;
 }
 
-std::optional<Scenario> load_scenario(const std::string& argument, const std::vector<std::string>& sets,
-                                      std::optional<std::uint64_t> seed, const std::string& data_dir,
-                                      Problems& problems) {
+std::optional<Scenario> load_scenario(const std::string& argument,
+                                      const std::vector<std::string>& sets,
+                                      std::optional<std::uint64_t> seed,
+                                      const std::string& data_dir, Problems& problems) {
   const ReadOptions options{sets, data_dir, seed, router_names()};
   const bool name_only = argument.find('/') == std::string::npos;
   if (is_file(argument) || !name_only) return read_scenario(argument, options, problems);

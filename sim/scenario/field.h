@@ -1,7 +1,7 @@
 #pragma once
-// The vocabulary in which scenario_fields.cpp describes a scenario: keys bound to the values they fill,
-// with range, unit, names and documentation. Three visitors walk such a description: the reader
-// (field_reader), the echo (field_echo) and the JSON Schema (field_schema).
+// The vocabulary in which scenario_fields.cpp describes a scenario: keys bound to the values they
+// fill, with range, unit, names and documentation. Three visitors walk such a description: the
+// reader (field_reader), the echo (field_echo) and the JSON Schema (field_schema).
 
 #include <cstdint>
 #include <functional>
@@ -27,8 +27,8 @@ class FieldCheck;
 template <class T>
 struct Place {
   std::function<T&()> at;
-  std::function<void()> reset;    // back to the default (an optional becomes present)
-  std::function<bool()> given;    // false: an absent optional
+  std::function<void()> reset;  // back to the default (an optional becomes present)
+  std::function<bool()> given;  // false: an absent optional
 };
 template <class T>
 Place<T> place(T& value) {
@@ -71,7 +71,8 @@ inline RealRange above(double min) { return {min, std::numeric_limits<double>::i
 struct WholeRange {
   std::int64_t min = 0;
   std::int64_t max = std::numeric_limits<std::int64_t>::max();
-  std::int64_t simulated_max = std::numeric_limits<std::int64_t>::max();   // above: not simulated yet
+  std::int64_t simulated_max =
+      std::numeric_limits<std::int64_t>::max();  // above: not simulated yet
 };
 
 /// Whether a zero makes sense for a quantity; negative ones never do.
@@ -79,8 +80,8 @@ enum class Zero { allowed, refused };
 
 struct TextValue {
   Access<std::string> value;
-  std::function<std::string(const std::string&)> fault;   // "" when the text is good; may be null
-  std::vector<std::string> names;                         // for completion in editors; may be empty
+  std::function<std::string(const std::string&)> fault;  // "" when the text is good; may be null
+  std::vector<std::string> names;                        // for completion in editors; may be empty
 };
 struct FlagValue {
   Access<bool> value;
@@ -125,14 +126,15 @@ struct NamedReals {
 /// Known from product.md and refused until it is simulated. An empty list asks for nothing.
 struct NotYet {};
 
-/// A map with fixed keys. With a tag, `tagged` gives the further fields for the tag's present value.
+/// A map with fixed keys. With a tag, `tagged` gives the further fields for the tag's present
+/// value.
 struct Record {
-  std::string name;                             // of its definition in the schema
+  std::string name;  // of its definition in the schema
   std::function<void()> reset;
   std::function<std::vector<Field>()> fields;
-  std::function<std::vector<Field>()> tag;      // none or one WordValue field, read first
+  std::function<std::vector<Field>()> tag;  // none or one WordValue field, read first
   std::function<std::vector<Field>()> tagged;
-  std::function<void(FieldCheck&)> check;       // what no single key can be blamed for; may be null
+  std::function<void(FieldCheck&)> check;  // what no single key can be blamed for; may be null
 };
 struct List {
   std::function<void()> clear;
@@ -152,7 +154,7 @@ using Shape = std::variant<TextValue, FlagValue, WholeValue, RealValue, TimeValu
 struct Field {
   std::string key, doc;
   Shape shape;
-  std::function<bool()> given = [] { return true; };   // written in the echo
+  std::function<bool()> given = [] { return true; };  // written in the echo
   std::vector<std::string> synonyms;
   bool required = false;
 };
@@ -167,7 +169,8 @@ Field text(std::string key, Stored& stored, std::string doc,
            std::function<std::string(const std::string&)> fault = nullptr,
            std::vector<std::string> names = {}) {
   const auto a = access<std::string>(stored);
-  return field_of(std::move(key), std::move(doc), TextValue{a, std::move(fault), std::move(names)}, a);
+  return field_of(std::move(key), std::move(doc), TextValue{a, std::move(fault), std::move(names)},
+                  a);
 }
 template <class Stored>
 Field flag(std::string key, Stored& stored, std::string doc) {
@@ -227,7 +230,9 @@ Record record(std::string name, const Place<T>& where,
   made.reset = where.reset;
   made.fields = [where, describe = std::move(describe)] { return describe(where.at()); };
   if (check)
-    made.check = [where, check = std::move(check)](FieldCheck& faults) { check(faults, where.at()); };
+    made.check = [where, check = std::move(check)](FieldCheck& faults) {
+      check(faults, where.at());
+    };
   return made;
 }
 inline Field section(std::string key, Record made, std::function<bool()> given, std::string doc) {
@@ -240,8 +245,11 @@ Field list(std::string key, std::vector<T>& items, std::function<Record(T&)> des
   made.clear = [&items] { items.clear(); };
   made.size = [&items] { return items.size(); };
   made.append = [&items] { items.emplace_back(); };
-  made.item = [&items, describe = std::move(describe)](std::size_t i) { return describe(items[i]); };
-  return {std::move(key), std::move(doc), std::move(made), [&items] { return !items.empty(); }, {}, false};
+  made.item = [&items, describe = std::move(describe)](std::size_t i) {
+    return describe(items[i]);
+  };
+  return {std::move(key), std::move(doc), std::move(made), [&items] { return !items.empty(); }, {},
+          false};
 }
 
 inline Field required(Field field) {
@@ -249,7 +257,9 @@ inline Field required(Field field) {
   return field;
 }
 inline Field written_if(Field field, std::function<bool()> given) {
-  field.given = [own = std::move(field.given), given = std::move(given)] { return given() && own(); };
+  field.given = [own = std::move(field.given), given = std::move(given)] {
+    return given() && own();
+  };
   return field;
 }
 inline Field also_called(Field field, std::vector<std::string> synonyms) {

@@ -1,4 +1,5 @@
-// One line a scalar; numbers in their exact, shortest form, so that reading gives back the same bits.
+// One line a scalar; numbers in their exact, shortest form, so that reading gives back the same
+// bits.
 
 #include "sim/scenario/field_echo.h"
 

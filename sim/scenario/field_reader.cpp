@@ -13,8 +13,8 @@
 namespace fleetsim {
 namespace {
 
-constexpr SimTime kTimeMax = 1000 * 86400 * kNanosecondsPerSecond;   // 1000 days: sums stay in range
-constexpr double kBytesMax = 9e15;                                   // whole numbers of a double
+constexpr SimTime kTimeMax = 1000 * 86400 * kNanosecondsPerSecond;  // 1000 days: sums stay in range
+constexpr double kBytesMax = 9e15;                                  // whole numbers of a double
 
 std::string join(const std::string& path, const std::string& key) {
   return path.empty() ? key : path + "." + key;
@@ -22,10 +22,14 @@ std::string join(const std::string& path, const std::string& key) {
 
 std::string found(const YamlNode& node) {
   switch (node.kind) {
-    case YamlNode::Kind::null_value: return "nothing";
-    case YamlNode::Kind::sequence: return "a list";
-    case YamlNode::Kind::map: return "a map";
-    case YamlNode::Kind::scalar: break;
+    case YamlNode::Kind::null_value:
+      return "nothing";
+    case YamlNode::Kind::sequence:
+      return "a list";
+    case YamlNode::Kind::map:
+      return "a map";
+    case YamlNode::Kind::scalar:
+      break;
   }
   if (node.quoted) return fmt::format("the text \"{}\"", shown(node.scalar));
   return fmt::format("'{}'", shown(node.scalar));
@@ -105,7 +109,8 @@ class ValueReader {
 
   std::string operator()(const TimeValue& time) const {
     double value = 0;
-    if (std::string fault = quantity(Dimension::time, time.zero, value); !fault.empty()) return fault;
+    if (std::string fault = quantity(Dimension::time, time.zero, value); !fault.empty())
+      return fault;
     if (value > static_cast<double>(kTimeMax)) return must_be("at most 1000d");
     const auto rounded = static_cast<SimTime>(std::llround(value));
     if (rounded == 0 && value > 0) return "is finer than 1ns, the tick of the simulation's clock";
@@ -115,7 +120,8 @@ class ValueReader {
 
   std::string operator()(const QuantityValue& real) const {
     double value = 0;
-    if (std::string fault = quantity(real.dimension, real.zero, value); !fault.empty()) return fault;
+    if (std::string fault = quantity(real.dimension, real.zero, value); !fault.empty())
+      return fault;
     real.value.set(value);
     return "";
   }
@@ -131,14 +137,15 @@ class ValueReader {
   }
 
   std::string operator()(const WordValue& word) const {
-    if (node_.kind != YamlNode::Kind::scalar) return must_be("one of " + names_of(word.words, true));
+    if (node_.kind != YamlNode::Kind::scalar)
+      return must_be("one of " + names_of(word.words, true));
     std::vector<std::string> names;
     for (std::size_t i = 0; i < word.words.size(); ++i) {
       names.push_back(word.words[i].name);
       if (word.words[i].name != node_.scalar) continue;
       if (!word.words[i].simulated)
-        return fmt::format("\1{} '{}' is not simulated yet (simulated: {})", field_.key, node_.scalar,
-                           names_of(word.words, true));
+        return fmt::format("\1{} '{}' is not simulated yet (simulated: {})", field_.key,
+                           node_.scalar, names_of(word.words, true));
       word.value.set(static_cast<int>(i));
       return "";
     }
@@ -170,7 +177,8 @@ class ValueReader {
     const auto parsed = parse_quantity(node_.scalar, dimension);
     if (const auto* fault = std::get_if<QuantityFault>(&parsed)) {
       switch (*fault) {
-        case QuantityFault::out_of_range: return too_big();
+        case QuantityFault::out_of_range:
+          return too_big();
         case QuantityFault::unit_missing:
           return fmt::format("has no unit: write {}, not {}", what, found(node_));
         default:
@@ -233,8 +241,8 @@ class Walk {
       known[i] = true;
       if (entry != nullptr)
         places_.report(here, candidate.position,
-                       fmt::format("'{}' and '{}' are the same setting; give one of them", entry->key,
-                                   candidate.key));
+                       fmt::format("'{}' and '{}' are the same setting; give one of them",
+                                   entry->key, candidate.key));
       entry = &candidate;
     }
     if (entry == nullptr) {
@@ -314,7 +322,7 @@ class Walk {
   void unknown_keys(const Record& record, const std::vector<Field>& fields, const YamlNode& node,
                     const std::string& name, const std::string& path,
                     const std::vector<bool>& known) {
-    constexpr int kSuggestionsMax = 100;   // a hostile file gets its errors without the search
+    constexpr int kSuggestionsMax = 100;  // a hostile file gets its errors without the search
     std::vector<std::string> keys;
     for (const Field& field : fields) {
       keys.push_back(field.key);

@@ -1,5 +1,6 @@
 #pragma once
-// The first visitor: fills the values behind a description from a YAML tree and reports every fault.
+// The first visitor: fills the values behind a description from a YAML tree and reports every
+// fault.
 
 #include <set>
 #include <string>
@@ -12,13 +13,13 @@
 
 namespace fleetsim {
 
-/// Says where things stand and collects faults by dotted path. Positions with a negative line belong
-/// to the command line: line -k is the k-th override.
+/// Says where things stand and collects faults by dotted path. Positions with a negative line
+/// belong to the command line: line -k is the k-th override.
 struct FaultPlaces {
   SourceMap& source;
-  const std::vector<std::string>& overrides;   // texts as messages name them: "--set a.b=c"
+  const std::vector<std::string>& overrides;  // texts as messages name them: "--set a.b=c"
   Problems& problems;
-  std::set<std::string> faulty = {};           // dotted paths
+  std::set<std::string> faulty = {};  // dotted paths
 
   void note(const std::string& path, SourcePosition position);
   void report(const std::string& path, SourcePosition position, const std::string& message);

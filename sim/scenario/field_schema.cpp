@@ -1,4 +1,5 @@
-// Records become definitions under $defs; a tagged record becomes one alternative per word of its tag.
+// Records become definitions under $defs; a tagged record becomes one alternative per word of its
+// tag.
 
 #include "sim/scenario/field_schema.h"
 
@@ -29,7 +30,7 @@ class SchemaWriter {
   /// The record in place (the root), or a reference to its definition.
   Json reference(const Record& record) {
     if (!definitions.contains(record.name)) {
-      definitions[record.name] = nullptr;   // keeps its place, and ends recursion
+      definitions[record.name] = nullptr;  // keeps its place, and ends recursion
       Json body = this->body(record);
       definitions[record.name] = std::move(body);
     }
@@ -79,7 +80,8 @@ class SchemaWriter {
   Json described(const Field& field) {
     Json schema = {{"description", field.doc}};
     const Json shape = std::visit([this](const auto& s) { return of(s); }, field.shape);
-    if (std::holds_alternative<NotYet>(field.shape)) schema["description"] = field.doc + " (not simulated yet)";
+    if (std::holds_alternative<NotYet>(field.shape))
+      schema["description"] = field.doc + " (not simulated yet)";
     schema.update(shape);
     return schema;
   }

@@ -10,9 +10,9 @@
 namespace fleetsim {
 namespace {
 
-constexpr double kZ95 = 1.6448536269514722;      // 95 % quantile of the standard normal law
-constexpr double kP95ToMeanMax = 3.86;           // exp(kZ95^2 / 2), rounded down as product.md has it
-constexpr double kShareBelowMaxMin = 0.01;       // redraws stay few: at most 100 draws a value
+constexpr double kZ95 = 1.6448536269514722;  // 95 % quantile of the standard normal law
+constexpr double kP95ToMeanMax = 3.86;       // exp(kZ95^2 / 2), rounded down as product.md has it
+constexpr double kShareBelowMaxMin = 0.01;   // redraws stay few: at most 100 draws a value
 
 /// Share of a lognormal law given by mean and p95 that lies at or below `max`.
 double lognormal_share(const LengthDistribution& law, double max) {
@@ -38,11 +38,14 @@ double gamma_share(const LengthDistribution& law, double max) {
 
 double share_at_most(const LengthDistribution& law, double max) {
   switch (law.kind) {
-    case LengthDistribution::Kind::lognormal: return lognormal_share(law, max);
-    case LengthDistribution::Kind::gamma: return gamma_share(law, max);
+    case LengthDistribution::Kind::lognormal:
+      return lognormal_share(law, max);
+    case LengthDistribution::Kind::gamma:
+      return gamma_share(law, max);
     case LengthDistribution::Kind::geometric:
       return 1 - std::pow(1 - 1 / law.mean, max);
-    default: return 1;
+    default:
+      return 1;
   }
 }
 
@@ -53,9 +56,10 @@ void check_lognormal(FieldCheck& check, const LengthDistribution& law) {
                                    "lognormal law has its p95 at or above the mean",
                                    law.p95, law.mean));
   else if (law.p95 / law.mean > kP95ToMeanMax)
-    check.fault("p95", fmt::format("p95/mean is {}/{} = {:.2f}, above 3.86, the most that a lognormal "
-                                   "law can have",
-                                   law.p95, law.mean, law.p95 / law.mean));
+    check.fault("p95",
+                fmt::format("p95/mean is {}/{} = {:.2f}, above 3.86, the most that a lognormal "
+                            "law can have",
+                            law.p95, law.mean, law.p95 / law.mean));
 }
 
 void check_law(FieldCheck& check, const LengthDistribution& law) {
@@ -65,16 +69,17 @@ void check_law(FieldCheck& check, const LengthDistribution& law) {
   if (law.kind == Kind::uniform && check.sound("min") && check.sound("max") && law.max &&
       *law.max < law.min)
     check.fault("max", fmt::format("max {} is below min {}", *law.max, law.min));
-  const bool has_mean = law.kind == Kind::lognormal || law.kind == Kind::gamma ||
-                        law.kind == Kind::geometric;
+  const bool has_mean =
+      law.kind == Kind::lognormal || law.kind == Kind::gamma || law.kind == Kind::geometric;
   if (!has_mean || !law.max || !check.sound("max") || !check.sound("mean") || !check.sound("p95") ||
       !check.sound("cv"))
     return;
   const double share = share_at_most(law, static_cast<double>(*law.max));
   if (share < kShareBelowMaxMin)
-    check.fault("max", fmt::format("max {} keeps only {:.2g} % of the law with mean {}; at least 1 % "
-                                   "must remain",
-                                   *law.max, share * 100, law.mean));
+    check.fault("max",
+                fmt::format("max {} keeps only {:.2g} % of the law with mean {}; at least 1 % "
+                            "must remain",
+                            *law.max, share * 100, law.mean));
 }
 
 std::vector<Field> law_fields(LengthDistribution& law, const FieldContext& context) {
@@ -96,11 +101,13 @@ std::vector<Field> law_fields(LengthDistribution& law, const FieldContext& conte
                             "95th percentile of the law before `max`, tokens")),
               max};
     case Kind::gamma:
-      return {mean(0),
-              required(real("cv", law.cv, {0, 100, true}, "standard deviation over mean")), max};
-    case Kind::geometric: return {mean(1), max};
+      return {mean(0), required(real("cv", law.cv, {0, 100, true}, "standard deviation over mean")),
+              max};
+    case Kind::geometric:
+      return {mean(1), max};
     case Kind::zipf:
-      return {required(real("exponent", law.exponent, {0, 100, true}, "P(n) is proportional to n^-exponent")),
+      return {required(real("exponent", law.exponent, {0, 100, true},
+                            "P(n) is proportional to n^-exponent")),
               required(max)};
     case Kind::empirical:
       return {required(file_path("path", law.path_as_written, law.path, context,

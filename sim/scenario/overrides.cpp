@@ -1,4 +1,5 @@
-// The value is read as YAML, so that lists and maps can be given as well: --set router={policy: random}.
+// The value is read as YAML, so that lists and maps can be given as well: --set router={policy:
+// random}.
 
 #include "sim/scenario/overrides.h"
 
@@ -25,7 +26,7 @@ void mark(YamlNode& node, SourcePosition position) {
 std::string name_of_item(const YamlNode& item) {
   for (const char* key : {"name", "id"})
     if (const YamlNode* name = item.find(key)) return name->scalar;
-  return Pool{}.name;   // the one kind of item that may leave its name out
+  return Pool{}.name;  // the one kind of item that may leave its name out
 }
 
 /// The item of a list that `segment` names, by name first, then by index; nullptr with the reason.
@@ -55,8 +56,8 @@ std::vector<std::string> split_path(const std::string& path) {
 }
 
 /// Walks to the place of the last segment, making maps on the way; nullptr with the reason.
-YamlNode* place_of(YamlNode& root, const std::vector<std::string>& segments, SourcePosition position,
-                   std::string& reason) {
+YamlNode* place_of(YamlNode& root, const std::vector<std::string>& segments,
+                   SourcePosition position, std::string& reason) {
   YamlNode* node = &root;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     const std::string& segment = segments[i];

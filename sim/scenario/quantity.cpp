@@ -1,5 +1,6 @@
-// A unit is a power of ten and a whole factor. The power of ten is joined to the written digits before
-// they become a double, so that 20us is the double nearest to 0.00002 and 0.1s is exactly 10^8 ns.
+// A unit is a power of ten and a whole factor. The power of ten is joined to the written digits
+// before they become a double, so that 20us is the double nearest to 0.00002 and 0.1s is exactly
+// 10^8 ns.
 
 #include "sim/scenario/quantity.h"
 
@@ -17,21 +18,26 @@ namespace {
 
 struct Unit {
   const char* name;
-  int exponent;        // of ten
-  double factor = 1;   // on top of it
+  int exponent;       // of ten
+  double factor = 1;  // on top of it
   double divisor = 1;
 };
 
-constexpr Unit kTime[] = {{"ns", 0}, {"us", 3},      {"ms", 6},       {"s", 9},
+constexpr Unit kTime[] = {{"ns", 0},      {"us", 3},      {"ms", 6},      {"s", 9},
                           {"min", 9, 60}, {"h", 9, 3600}, {"d", 9, 86400}};
-constexpr Unit kSeconds[] = {{"ns", -9}, {"us", -6},     {"ms", -3},      {"s", 0},
+constexpr Unit kSeconds[] = {{"ns", -9},     {"us", -6},     {"ms", -3},     {"s", 0},
                              {"min", 0, 60}, {"h", 0, 3600}, {"d", 0, 86400}};
 constexpr Unit kRate[] = {{"/s", 0}, {"/min", 0, 1, 60}, {"/h", 0, 1, 3600}};
 constexpr double kKi = 1024;
-constexpr Unit kBytes[] = {{"B", 0},        {"kB", 3},           {"MB", 6},
-                           {"GB", 9},       {"TB", 12},          {"KiB", 0, kKi},
-                           {"MiB", 0, kKi * kKi}, {"GiB", 0, kKi * kKi * kKi},
-                           {"TiB", 0, kKi * kKi * kKi * kKi}};
+constexpr Unit kBytes[] = {{"B", 0},
+                           {"kB", 3},
+                           {"MB", 6},
+                           {"GB", 9},
+                           {"TB", 12},
+                           {"KiB", 0, kKi},
+                           {"MiB", 0, kKi* kKi},
+                           {"GiB", 0, kKi* kKi* kKi},
+                           {"TiB", 0, kKi* kKi* kKi* kKi}};
 constexpr Unit kBandwidth[] = {{"B/s", 0}, {"kB/s", 3}, {"MB/s", 6}, {"GB/s", 9}, {"TB/s", 12}};
 
 struct Family {
@@ -42,11 +48,16 @@ struct Family {
 
 Family family(Dimension dimension) {
   switch (dimension) {
-    case Dimension::time: return {kTime, "a time such as 3s or 250ms", "ns"};
-    case Dimension::seconds: return {kSeconds, "a time such as 20us or 30ns", "s"};
-    case Dimension::rate: return {kRate, "a rate such as 2000/s or 120/min", "/s"};
-    case Dimension::bytes: return {kBytes, "a size such as 80GiB or 80GB", "B"};
-    case Dimension::bandwidth: return {kBandwidth, "a bandwidth such as 4.8TB/s", "B/s"};
+    case Dimension::time:
+      return {kTime, "a time such as 3s or 250ms", "ns"};
+    case Dimension::seconds:
+      return {kSeconds, "a time such as 20us or 30ns", "s"};
+    case Dimension::rate:
+      return {kRate, "a rate such as 2000/s or 120/min", "/s"};
+    case Dimension::bytes:
+      return {kBytes, "a size such as 80GiB or 80GB", "B"};
+    case Dimension::bandwidth:
+      return {kBandwidth, "a bandwidth such as 4.8TB/s", "B/s"};
   }
   return {};
 }
@@ -55,7 +66,7 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// A text split into digits, power of ten and what follows.
 struct SplitNumber {
-  std::string_view digits;   // sign, digits, fraction
+  std::string_view digits;  // sign, digits, fraction
   int exponent = 0;
   std::string_view unit;
 };
@@ -158,7 +169,8 @@ std::string format_time(SimTime time) {
                                            {"ns", 1}}};
   if (time == 0) return "0s";
   for (const Step& step : kSteps)
-    if (time % step.nanoseconds == 0) return fmt::format("{}{}", time / step.nanoseconds, step.unit);
+    if (time % step.nanoseconds == 0)
+      return fmt::format("{}{}", time / step.nanoseconds, step.unit);
   return {};
 }
 

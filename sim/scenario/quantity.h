@@ -12,11 +12,11 @@ namespace fleetsim {
 
 /// Families of units that belong to one kind of quantity, each with its base unit.
 enum class Dimension {
-  time,        // base 1 ns, so that whole nanoseconds are exact
-  seconds,     // base 1 s: the same units where fractions of a nanosecond count
-  rate,        // base 1/s
-  bytes,       // base 1 B; GB = 10^9, GiB = 2^30
-  bandwidth,   // base 1 B/s
+  time,       // base 1 ns, so that whole nanoseconds are exact
+  seconds,    // base 1 s: the same units where fractions of a nanosecond count
+  rate,       // base 1/s
+  bytes,      // base 1 B; GB = 10^9, GiB = 2^30
+  bandwidth,  // base 1 B/s
 };
 
 /// What is wrong with a text that should be a quantity.

@@ -14,7 +14,7 @@
 namespace fleetsim {
 namespace {
 
-constexpr WholeRange kParallel{1, 1024, 1};          // pp, dp, ep: refused above 1 until simulated
+constexpr WholeRange kParallel{1, 1024, 1};  // pp, dp, ep: refused above 1 until simulated
 constexpr WholeRange kTensorParallel{1, 64};
 constexpr WholeRange kSeats{1, 1'000'000};
 constexpr WholeRange kTokens{1, kTokensMax};
@@ -57,29 +57,32 @@ Record precision_record(Precision& precision) {
 
 Record parallelism_record(Parallelism& parallelism) {
   return record<Parallelism>("parallelism", place(parallelism), [](Parallelism& p) {
-    return std::vector<Field>{whole("tp", p.tp, kTensorParallel, "tensor-parallel GPUs of a replica"),
-                              whole("pp", p.pp, kParallel, "pipeline stages"),
-                              whole("dp", p.dp, kParallel, "data-parallel ranks of an engine"),
-                              whole("ep", p.ep, kParallel, "expert-parallel ranks")};
+    return std::vector<Field>{
+        whole("tp", p.tp, kTensorParallel, "tensor-parallel GPUs of a replica"),
+        whole("pp", p.pp, kParallel, "pipeline stages"),
+        whole("dp", p.dp, kParallel, "data-parallel ranks of an engine"),
+        whole("ep", p.ep, kParallel, "expert-parallel ranks")};
   });
 }
 
 /// A closed list kept as text, because the table of schedulers lives with the engines.
 Field scheduler_field(std::string& scheduler) {
   static const std::vector<std::string> kNames = {
-      "vllm-v1", "vllm-v0", "sglang",  "trtllm",     "nim",       "tgi",   "sarathi", "orca",
-      "static",  "fastertransformer",  "dynamic",    "individual", "llama-cpp", "ollama"};
+      "vllm-v1", "vllm-v0",    "sglang",    "trtllm", "nim",
+      "tgi",     "sarathi",    "orca",      "static", "fastertransformer",
+      "dynamic", "individual", "llama-cpp", "ollama"};
   const std::string simulated = EngineSettings{}.scheduler;
-  return text("scheduler", scheduler, "engine whose scheduler is followed",
-              [simulated](const std::string& name) -> std::string {
-                if (name == simulated) return "";
-                for (const std::string& known : kNames)
-                  if (known == name)
-                    return fmt::format("scheduler '{}' is not simulated yet (simulated: {})", name,
-                                       simulated);
-                return unknown_name("scheduler", name, kNames);
-              },
-              kNames);
+  return text(
+      "scheduler", scheduler, "engine whose scheduler is followed",
+      [simulated](const std::string& name) -> std::string {
+        if (name == simulated) return "";
+        for (const std::string& known : kNames)
+          if (known == name)
+            return fmt::format("scheduler '{}' is not simulated yet (simulated: {})", name,
+                               simulated);
+        return unknown_name("scheduler", name, kNames);
+      },
+      kNames);
 }
 
 std::vector<Field> engine_fields(EngineSettings& e) {
@@ -110,7 +113,8 @@ std::vector<Field> engine_fields(EngineSettings& e) {
       flag("async_scheduling", e.async_scheduling, "plan an iteration while the one before runs"),
       flag("scheduler_reserve_full_isl", e.scheduler_reserve_full_isl,
            "admit only what has room for its whole prompt"),
-      flag("enable_chunked_prefill", e.enable_chunked_prefill, "prompts may be split over iterations"),
+      flag("enable_chunked_prefill", e.enable_chunked_prefill,
+           "prompts may be split over iterations"),
       flag("enforce_eager", e.enforce_eager, "no CUDA graphs"),
       also_called(word("scheduling_policy", e.scheduling_policy,
                        {{"fcfs", "in order of arrival"}, {"priority", "by priority, then arrival"}},
@@ -148,8 +152,8 @@ Record fleet_record(Scenario& scenario) {
   made.name = "fleet";
   made.reset = [&scenario] { scenario.pools.clear(); };
   made.fields = [&scenario] {
-    return std::vector<Field>{required(
-        list<Pool>("pools", scenario.pools, pool_record, "groups of equal replicas"))};
+    return std::vector<Field>{
+        required(list<Pool>("pools", scenario.pools, pool_record, "groups of equal replicas"))};
   };
   made.check = [&scenario](FieldCheck& check) {
     std::set<std::string> names;
@@ -178,10 +182,14 @@ Field model_field(ModelChoice& model, const FieldContext& context) {
   };
   const auto is_name = [&model] { return model.hf_config.empty(); };
   const std::string doc = "a name of `fleetsim list models`, or {hf_config: path}";
-  return {"model", doc,
-          Either{std::make_shared<Field>(model_name("model", model.name, doc)),
-                 std::make_shared<Field>(section("model", std::move(config), is_name, doc)), is_name},
-          [] { return true; }, {}, true};
+  return {
+      "model",
+      doc,
+      Either{std::make_shared<Field>(model_name("model", model.name, doc)),
+             std::make_shared<Field>(section("model", std::move(config), is_name, doc)), is_name},
+      [] { return true; },
+      {},
+      true};
 }
 
 Record frontend_record(Frontend& frontend) {
@@ -196,7 +204,9 @@ Record frontend_record(Frontend& frontend) {
     };
     return std::vector<Field>{
         time("network", f.network, Zero::allowed, "one way; counted in and out"),
-        section("tokenize", std::move(tokenize), [] { return true; }, "time to make tokens of a prompt"),
+        section(
+            "tokenize", std::move(tokenize), [] { return true; },
+            "time to make tokens of a prompt"),
         whole("stream_interval", f.stream_interval, {1, kTokensMax},
               "tokens of a delivered chunk; the first goes out alone")};
   });
@@ -205,14 +215,15 @@ Record frontend_record(Frontend& frontend) {
 Record router_record(Router& router, const FieldContext& context) {
   return record<Router>("router", place(router), [&context](Router& r) {
     return std::vector<Field>{
-        text("policy", r.policy, "a name of `fleetsim list policies`",
-             [&context](const std::string& name) -> std::string {
-               const auto& known = context.router_policies;
-               for (const std::string& policy : known)
-                 if (policy == name) return "";
-               return known.empty() ? "" : unknown_name("policy", name, known);
-             },
-             context.router_policies),
+        text(
+            "policy", r.policy, "a name of `fleetsim list policies`",
+            [&context](const std::string& name) -> std::string {
+              const auto& known = context.router_policies;
+              for (const std::string& policy : known)
+                if (policy == name) return "";
+              return known.empty() ? "" : unknown_name("policy", name, known);
+            },
+            context.router_policies),
         real("load_bound", r.load_bound, {1, 100},
              "prefix-affinity: share of the mean load at which a replica overflows")};
   });
@@ -222,14 +233,21 @@ Field cost_field(Scenario& s) {
   const std::string key = "usd_per_gpu_hour";
   const std::string doc = "USD per GPU and hour: a number, or a map by GPU";
   const RealRange range{0, 1e6};
-  Field several{key, doc,
-                NamedReals{&s.usd_per_gpu_hour_by_gpu, range, gpu_fault, canonical_gpu, gpu_names()},
-                [&s] { return !s.usd_per_gpu_hour_by_gpu.empty(); }, {}, false};
-  return {key, doc,
+  Field several{
+      key,
+      doc,
+      NamedReals{&s.usd_per_gpu_hour_by_gpu, range, gpu_fault, canonical_gpu, gpu_names()},
+      [&s] { return !s.usd_per_gpu_hour_by_gpu.empty(); },
+      {},
+      false};
+  return {key,
+          doc,
           Either{std::make_shared<Field>(real(key, s.usd_per_gpu_hour, range, doc)),
                  std::make_shared<Field>(std::move(several)),
                  [&s] { return s.usd_per_gpu_hour.has_value(); }},
-          [] { return true; }, {}, true};
+          [] { return true; },
+          {},
+          true};
 }
 
 Record fixed_cost_record(CostModel& c) {
@@ -271,10 +289,10 @@ Field cost_model_field(CostModel& c) {
   formulas.name = "cost_formula";
   formulas.reset = [] {};
   formulas.fields = [&c, is] {
-    return std::vector<Field>{
-        section("fixed", fixed_cost_record(c), is(Kind::fixed), "every iteration takes the same time"),
-        section("linear", linear_cost_record(c), is(Kind::linear),
-                "base + per_token * tokens + per_context_token * context")};
+    return std::vector<Field>{section("fixed", fixed_cost_record(c), is(Kind::fixed),
+                                      "every iteration takes the same time"),
+                              section("linear", linear_cost_record(c), is(Kind::linear),
+                                      "base + per_token * tokens + per_context_token * context")};
   };
   formulas.check = [](FieldCheck& check) {
     if (check.given("fixed") == check.given("linear") && check.sound(""))
@@ -285,11 +303,15 @@ Field cost_model_field(CostModel& c) {
                              {"calibrated", "fitted to measurements", false},
                              {"roofline", "datasheet limits and stated efficiencies"}},
                             doc);
-  return {key, doc,
+  return {key,
+          doc,
           Either{std::make_shared<Field>(single),
-                 std::make_shared<Field>(section(key, std::move(formulas), [] { return true; }, doc)),
+                 std::make_shared<Field>(section(
+                     key, std::move(formulas), [] { return true; }, doc)),
                  [&c] { return c.kind != Kind::fixed && c.kind != Kind::linear; }},
-          [] { return true; }, {}, false};
+          [] { return true; },
+          {},
+          false};
 }
 
 Record outputs_record(Outputs& outputs) {
@@ -312,9 +334,12 @@ bool endless(const std::optional<Arrivals>& arrivals) {
   using Process = Arrivals::Process;
   switch (arrivals->process) {
     case Process::batch:
-    case Process::trace: return false;
-    case Process::closed: return arrivals->requests == 0;
-    default: return true;
+    case Process::trace:
+      return false;
+    case Process::closed:
+      return arrivals->requests == 0;
+    default:
+      return true;
   }
 }
 
@@ -326,7 +351,8 @@ void check_duration(FieldCheck& check, const Scenario& s) {
   if (s.duration || check.given("duration")) return;
   const auto require = [&](const std::string& path, const std::optional<Arrivals>& arrivals) {
     if (check.sound(path) && endless(arrivals))
-      check.fault(path, "missing key 'duration' in the scenario: these arrivals have no end of their own");
+      check.fault(
+          path, "missing key 'duration' in the scenario: these arrivals have no end of their own");
   };
   require("workload.arrivals", s.workload.arrivals);
   for (std::size_t i = 0; i < s.workload.classes.size(); ++i)
@@ -336,7 +362,9 @@ void check_duration(FieldCheck& check, const Scenario& s) {
 /// Every class finds a pool that serves its model.
 void check_models(FieldCheck& check, const Scenario& s) {
   if (!check.sound("model") || !check.sound("fleet") || !check.given("fleet")) return;
-  const auto effective = [&](const std::string& model) { return model.empty() ? s.model.name : model; };
+  const auto effective = [&](const std::string& model) {
+    return model.empty() ? s.model.name : model;
+  };
   std::vector<std::string> served;
   for (const Pool& pool : s.pools) served.push_back(effective(pool.model));
   for (std::size_t i = 0; i < s.workload.classes.size(); ++i) {
@@ -353,24 +381,30 @@ void check_models(FieldCheck& check, const Scenario& s) {
 std::vector<Field> scenario_fields(Scenario& s, const FieldContext& context) {
   const auto always = [] { return true; };
   return {
-      text("name", s.name, "of the scenario and of its results folder; absent: the file's", name_fault),
+      text("name", s.name, "of the scenario and of its results folder; absent: the file's",
+           name_fault),
       whole("seed", s.seed, {0}, "every random draw follows from it"),
-      time("duration", s.duration, Zero::refused, "of arrivals; absent: until a trace or list ends"),
-      time("warmup", s.warmup, Zero::allowed, "requests that arrive in it are left out of statistics"),
-      time("drain", s.drain, Zero::allowed, "time after arrivals for what is left; absent: `duration`"),
+      time("duration", s.duration, Zero::refused,
+           "of arrivals; absent: until a trace or list ends"),
+      time("warmup", s.warmup, Zero::allowed,
+           "requests that arrive in it are left out of statistics"),
+      time("drain", s.drain, Zero::allowed,
+           "time after arrivals for what is left; absent: `duration`"),
       required(section("workload", workload_record(s.workload, context), always, "what is asked")),
-      section("slo", slo_record(place(s.slo)), [&s] { return s.slo.has_value(); },
-              "limits; absent: no verdict"),
+      section(
+          "slo", slo_record(place(s.slo)), [&s] { return s.slo.has_value(); },
+          "limits; absent: no verdict"),
       model_field(s.model, context),
       section("precision", precision_record(s.precision), always, "number formats"),
       required(section("fleet", fleet_record(s), always, "what answers")),
       section("frontend", frontend_record(s.frontend), always, "time before and after the engines"),
       section("router", router_record(s.router, context), always, "which replica takes a request"),
-      section("cost",
-              Record{"cost", [] {}, [&s] { return std::vector<Field>{cost_field(s)}; }, nullptr,
-                     nullptr, nullptr},
-              [&s] { return s.usd_per_gpu_hour || !s.usd_per_gpu_hour_by_gpu.empty(); },
-              "prices; absent: no money in the results"),
+      section(
+          "cost",
+          Record{"cost", [] {}, [&s] { return std::vector<Field>{cost_field(s)}; }, nullptr,
+                 nullptr, nullptr},
+          [&s] { return s.usd_per_gpu_hour || !s.usd_per_gpu_hour_by_gpu.empty(); },
+          "prices; absent: no money in the results"),
       cost_model_field(s.cost_model),
       section("outputs", outputs_record(s.outputs), always, "files to write"),
       not_yet("plan", "choices of `fleetsim plan`"),
@@ -418,12 +452,13 @@ Field file_path(std::string key, std::string& written, std::string& resolved,
 }
 
 Field model_name(std::string key, std::string& model, std::string doc) {
-  Field field = text(std::move(key), model, std::move(doc),
-                     [](const std::string& name) -> std::string {
-                       if (find_model(name) != nullptr) return "";
-                       return unknown_name("model", name, model_names());
-                     },
-                     model_names());
+  Field field = text(
+      std::move(key), model, std::move(doc),
+      [](const std::string& name) -> std::string {
+        if (find_model(name) != nullptr) return "";
+        return unknown_name("model", name, model_names());
+      },
+      model_names());
   std::get<TextValue>(field.shape).value.set = [&model](const std::string& name) {
     model = find_model(name)->name;
   };

@@ -1,6 +1,6 @@
 #pragma once
-// The description of a scenario file: every key once, bound to the value it fills. Sections are split
-// over scenario_fields.cpp (fleet and the rest), workload_fields.cpp and length_fields.cpp.
+// The description of a scenario file: every key once, bound to the value it fills. Sections are
+// split over scenario_fields.cpp (fleet and the rest), workload_fields.cpp and length_fields.cpp.
 
 #include <optional>
 #include <string>
@@ -13,9 +13,9 @@ namespace fleetsim {
 
 /// What the description needs to know of the world to judge names and paths.
 struct FieldContext {
-  std::string folder;                         // of the scenario file; empty: the working directory
-  std::string data_dir;                       // second place; empty: none
-  std::vector<std::string> router_policies;   // empty: any name is taken
+  std::string folder;                        // of the scenario file; empty: the working directory
+  std::string data_dir;                      // second place; empty: none
+  std::vector<std::string> router_policies;  // empty: any name is taken
 
   /// Places where a relative path is looked up, in order.
   std::vector<std::string> candidates(const std::string& path) const;
@@ -41,6 +41,7 @@ Field model_name(std::string key, std::string& model, std::string doc);
 std::optional<std::vector<NamedStretch>> parse_stretches(const std::string& text);
 std::string format_stretches(const std::vector<NamedStretch>& stretches);
 
-inline constexpr std::int64_t kTokensMax = 100'000'000;   // of one request; 32-bit counters with room
+inline constexpr std::int64_t kTokensMax =
+    100'000'000;  // of one request; 32-bit counters with room
 
 }  // namespace fleetsim

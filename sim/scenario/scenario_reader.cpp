@@ -18,7 +18,7 @@
 namespace fleetsim {
 namespace {
 
-constexpr std::size_t kFileBytesMax = 16'000'001;   // one more than the YAML reader takes
+constexpr std::size_t kFileBytesMax = 16'000'001;  // one more than the YAML reader takes
 
 std::string name_from(const std::string& file) {
   std::string name = std::filesystem::path(file).stem().string().substr(0, 100);
@@ -72,7 +72,7 @@ std::optional<Scenario> read_scenario(const std::string& path, const ReadOptions
 }
 
 std::string resolved_scenario_yaml(const Scenario& scenario) {
-  Scenario copy = scenario;   // a description is bound to values it may change; the echo only reads
+  Scenario copy = scenario;  // a description is bound to values it may change; the echo only reads
   const FieldContext context;
   return echo_record(scenario_record(copy, context));
 }
@@ -80,8 +80,9 @@ std::string resolved_scenario_yaml(const Scenario& scenario) {
 std::string scenario_json_schema() {
   Scenario scratch;
   const FieldContext context;
-  return json_schema(scenario_record(scratch, context), "fleetsim scenario",
-                     "A service, its load and the fleet that answers it. Quantities carry their unit.");
+  return json_schema(
+      scenario_record(scratch, context), "fleetsim scenario",
+      "A service, its load and the fleet that answers it. Quantities carry their unit.");
 }
 
 }  // namespace fleetsim

@@ -13,10 +13,10 @@ namespace fleetsim {
 
 /// What stands beside the file when it is read.
 struct ReadOptions {
-  std::vector<std::string> sets;        // "path.to.key=value"; later ones win
-  std::string data_dir;                 // second place where paths are looked up; empty: none
-  std::optional<std::uint64_t> seed;    // replaces the scenario's
-  std::vector<std::string> known_router_policies;   // empty: any name is taken
+  std::vector<std::string> sets;      // "path.to.key=value"; later ones win
+  std::string data_dir;               // second place where paths are looked up; empty: none
+  std::optional<std::uint64_t> seed;  // replaces the scenario's
+  std::vector<std::string> known_router_policies;  // empty: any name is taken
 };
 
 /// Reads a scenario file. Every fault found goes to `problems`; nullopt when there is any.

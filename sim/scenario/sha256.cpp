@@ -1,4 +1,5 @@
-// SHA-256 as FIPS 180-4 section 6.2 writes it, names included; no library among our packages has it.
+// SHA-256 as FIPS 180-4 section 6.2 writes it, names included; no library among our packages has
+// it.
 
 #include "sim/scenario/sha256.h"
 

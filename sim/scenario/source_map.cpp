@@ -4,7 +4,8 @@
 
 namespace fleetsim {
 
-void SourceMap::report(Problems& problems, const std::string& path, const std::string& message) const {
+void SourceMap::report(Problems& problems, const std::string& path,
+                       const std::string& message) const {
   for (std::string key = path;; key.resize(key.rfind('.'))) {
     if (const auto found = overrides.find(key); found != overrides.end())
       return problems.add(found->second, {}, message);

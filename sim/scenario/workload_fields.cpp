@@ -1,5 +1,5 @@
-// Keys of the `workload` section. A class has the keys of the workload itself and inherits what it does
-// not give: it starts as a copy of the class that the workload's own keys describe.
+// Keys of the `workload` section. A class has the keys of the workload itself and inherits what it
+// does not give: it starts as a copy of the class that the workload's own keys describe.
 
 #include <fmt/format.h>
 
@@ -45,7 +45,8 @@ std::vector<Field> process_fields(Arrivals& a, const FieldContext& context) {
   };
   switch (a.process) {
     case Process::poisson:
-    case Process::constant: return modulated();
+    case Process::constant:
+      return modulated();
     case Process::gamma: {
       std::vector<Field> fields = modulated();
       fields.push_back(required(
@@ -60,21 +61,23 @@ std::vector<Field> process_fields(Arrivals& a, const FieldContext& context) {
     case Process::batch:
       return {required(whole("requests", a.requests, kCount, "requests, all at time 0"))};
     case Process::closed:
-      return {required(whole("clients", a.clients, {1, 10'000'000}, "clients that wait for answers")),
-              written_if(whole("requests", a.requests, kCount,
-                               "requests in all; absent: until `duration`"),
-                         [&a] { return a.requests > 0; }),
-              time("think_time", a.think_time, Zero::allowed,
-                   "pause between an answer and the next request")};
+      return {
+          required(whole("clients", a.clients, {1, 10'000'000}, "clients that wait for answers")),
+          written_if(
+              whole("requests", a.requests, kCount, "requests in all; absent: until `duration`"),
+              [&a] { return a.requests > 0; }),
+          time("think_time", a.think_time, Zero::allowed,
+               "pause between an answer and the next request")};
     case Process::trace:
-      return {required(word("format", a.format,
-                            {{"azure", "TIMESTAMP,ContextTokens,GeneratedTokens"},
-                             {"mooncake", "JSON Lines with hash_ids"},
-                             {"burstgpt", "Timestamp,Model,Request tokens,Response tokens,..."},
-                             {"csv", "arrival_s,prompt_tokens,output_tokens and optional columns"}},
-                            "whose format the file has")),
-              required(file_path("path", a.path_as_written, a.path, context, "the trace, .gz allowed")),
-              real("rate_scale", a.rate_scale, {0, 1e6, true}, "gaps are divided by it")};
+      return {
+          required(word("format", a.format,
+                        {{"azure", "TIMESTAMP,ContextTokens,GeneratedTokens"},
+                         {"mooncake", "JSON Lines with hash_ids"},
+                         {"burstgpt", "Timestamp,Model,Request tokens,Response tokens,..."},
+                         {"csv", "arrival_s,prompt_tokens,output_tokens and optional columns"}},
+                        "whose format the file has")),
+          required(file_path("path", a.path_as_written, a.path, context, "the trace, .gz allowed")),
+          real("rate_scale", a.rate_scale, {0, 1e6, true}, "gaps are divided by it")};
   }
   return {};
 }
@@ -103,17 +106,16 @@ Record arrivals_record(const Place<Arrivals>& where, const FieldContext& context
   made.reset = where.reset;
   made.fields = [] { return std::vector<Field>{}; };
   made.tag = [where] {
-    return std::vector<Field>{
-        required(word("process", where.at().process,
-                      {{"poisson", "exponential gaps"},
-                       {"constant", "equal gaps"},
-                       {"gamma", "gamma gaps, bursty for cv above 1"},
-                       {"mmpp", "Poisson whose rate follows a Markov chain"},
-                       {"piecewise", "Poisson with a rate by time"},
-                       {"batch", "all at time 0"},
-                       {"closed", "clients that wait for their answers"},
-                       {"trace", "arrivals and lengths from a file"}},
-                      "how requests arrive"))};
+    return std::vector<Field>{required(word("process", where.at().process,
+                                            {{"poisson", "exponential gaps"},
+                                             {"constant", "equal gaps"},
+                                             {"gamma", "gamma gaps, bursty for cv above 1"},
+                                             {"mmpp", "Poisson whose rate follows a Markov chain"},
+                                             {"piecewise", "Poisson with a rate by time"},
+                                             {"batch", "all at time 0"},
+                                             {"closed", "clients that wait for their answers"},
+                                             {"trace", "arrivals and lengths from a file"}},
+                                            "how requests arrive"))};
   };
   made.tagged = [where, &context] { return process_fields(where.at(), context); };
   made.check = [where](FieldCheck& check) { check_arrivals(check, where.at()); };
@@ -125,7 +127,8 @@ Record prefixes_record(Prefixes& prefixes) {
     return std::vector<Field>{
         required(whole("system_prompts", p.system_prompts, {0, 10'000'000},
                        "how many shared beginnings there are")),
-        required(whole("tokens", p.tokens, {0, kTokensMax}, "length of each, part of prompt_tokens")),
+        required(
+            whole("tokens", p.tokens, {0, kTokensMax}, "length of each, part of prompt_tokens")),
         word("popularity", p.popularity,
              {{"uniform", "each as often"}, {"zipf", "the n-th proportional to n^-exponent"}},
              "how often each is used"),
@@ -136,8 +139,9 @@ Record prefixes_record(Prefixes& prefixes) {
 Record sessions_record(Sessions& sessions, const FieldContext& context) {
   return record<Sessions>("sessions", place(sessions), [&context](Sessions& s) {
     return std::vector<Field>{
-        required(section("turns", length_record(place(s.turns), context),
-                         [&s] { return s.turns.has_value(); }, "requests of a conversation")),
+        required(section(
+            "turns", length_record(place(s.turns), context), [&s] { return s.turns.has_value(); },
+            "requests of a conversation")),
         time("think_time", s.think_time, Zero::allowed, "from an answer to the next turn")};
   });
 }
@@ -159,15 +163,19 @@ std::vector<Field> shape_fields(WorkloadClass& c, std::function<bool()> from_tra
               "tokens of the prompt, shared prefix included"),
       section("output_tokens", length_record(place(c.output_tokens), context), has_lengths,
               "tokens generated; 0: prefill only"),
-      section("max_tokens", length_record(place(c.max_tokens), context),
-              [&c] { return c.max_tokens.has_value(); },
-              "declared limit; absent: equal to output_tokens"),
-      section("prefixes", prefixes_record(c.prefixes),
-              [] { return true; }, "system prompts that requests share"),
-      section("sessions", sessions_record(c.sessions, context),
-              [&c] { return c.sessions.turns.has_value(); }, "conversations of several turns"),
+      section(
+          "max_tokens", length_record(place(c.max_tokens), context),
+          [&c] { return c.max_tokens.has_value(); },
+          "declared limit; absent: equal to output_tokens"),
+      section(
+          "prefixes", prefixes_record(c.prefixes), [] { return true; },
+          "system prompts that requests share"),
+      section(
+          "sessions", sessions_record(c.sessions, context),
+          [&c] { return c.sessions.turns.has_value(); }, "conversations of several turns"),
       time("timeout", c.timeout, Zero::refused, "the client gives up; its KV is freed"),
-      section("retry", retry_record(c.retry), [] { return true; }, "after a time-out or a rejection"),
+      section(
+          "retry", retry_record(c.retry), [] { return true; }, "after a time-out or a rejection"),
       whole("priority", c.priority, {-1'000'000'000, 1'000'000'000},
             "smaller is earlier under scheduling_policy priority")};
 }
@@ -179,21 +187,23 @@ bool is_trace(const std::optional<Arrivals>& arrivals) {
 Record class_record(WorkloadClass& c, const Workload& workload, const FieldContext& context) {
   Record made;
   made.name = "workload_class";
-  made.reset = [] {};   // a copy of the workload's own values stands there already
+  made.reset = [] {};  // a copy of the workload's own values stands there already
   made.fields = [&c, &workload, &context] {
     std::vector<Field> fields = {
         required(text("name", c.name, "of the class, in outputs and overrides")),
         written_if(real("share", c.share, above(0),
                         "weight among the classes that use the workload's arrivals"),
                    [&c] { return !c.arrivals; }),
-        section("arrivals", arrivals_record(place(c.arrivals), context),
-                [&c] { return c.arrivals.has_value(); }, "own arrivals of the class")};
+        section(
+            "arrivals", arrivals_record(place(c.arrivals), context),
+            [&c] { return c.arrivals.has_value(); }, "own arrivals of the class")};
     const auto from_trace = [&c, &workload] {
       return c.arrivals ? is_trace(c.arrivals) : is_trace(workload.arrivals);
     };
     for (Field& field : shape_fields(c, from_trace, context)) fields.push_back(std::move(field));
-    fields.push_back(section("slo", slo_record(place(c.slo)), [&c] { return c.slo.has_value(); },
-                             "limits of this class; absent: the scenario's"));
+    fields.push_back(section(
+        "slo", slo_record(place(c.slo)), [&c] { return c.slo.has_value(); },
+        "limits of this class; absent: the scenario's"));
     fields.push_back(written_if(model_name("model", c.model, "absent: the scenario's"),
                                 [&c] { return !c.model.empty(); }));
     return fields;
@@ -210,8 +220,12 @@ Field prompt_field(std::vector<NamedStretch>& prompt) {
     return fmt::format("'prompt' must be stretches such as \"S[0:8] T[0:3]\", not '{}'",
                        shown(written));
   };
-  return {"prompt", "stretches of token streams, end exclusive; shared streams share prefixes",
-          std::move(value), [&prompt] { return !prompt.empty(); }, {}, false};
+  return {"prompt",
+          "stretches of token streams, end exclusive; shared streams share prefixes",
+          std::move(value),
+          [&prompt] { return !prompt.empty(); },
+          {},
+          false};
 }
 
 void check_request(FieldCheck& check, const WrittenRequest& r) {
@@ -260,7 +274,9 @@ void check_lengths(FieldCheck& check, const Workload& w, std::size_t i, bool lis
   const std::string own = listed ? fmt::format("classes.{}.", i) : "";
   const bool own_arrivals = c.arrivals.has_value();
   const bool trace = own_arrivals ? is_trace(c.arrivals) : is_trace(w.arrivals);
-  const auto given = [&](const std::string& key) { return check.given(own + key) || check.given(key); };
+  const auto given = [&](const std::string& key) {
+    return check.given(own + key) || check.given(key);
+  };
   if (trace) {
     for (const char* key : {"prompt_tokens", "output_tokens", "max_tokens", "sessions"})
       if (check.given(own + key))
@@ -276,7 +292,8 @@ void check_lengths(FieldCheck& check, const Workload& w, std::size_t i, bool lis
     if (law.kind == LengthDistribution::Kind::fixed) return law.value;
     return law.kind == LengthDistribution::Kind::uniform ? law.min : std::int64_t{1};
   };
-  const std::string prompt = check.given(own + "prompt_tokens") ? own + "prompt_tokens" : "prompt_tokens";
+  const std::string prompt =
+      check.given(own + "prompt_tokens") ? own + "prompt_tokens" : "prompt_tokens";
   if (check.given(prompt) && check.sound(prompt) && smallest(c.prompt_tokens) < 1)
     check.fault(prompt, "a prompt has at least 1 token; this law can give 0");
 }
@@ -288,7 +305,8 @@ void check_classes(FieldCheck& check, const Workload& w) {
     const std::string path = fmt::format("classes.{}", i);
     if (check.given("classes") && check.sound(path + ".name") &&
         !names.insert(w.classes[i].name).second)
-      check.fault(path + ".name", fmt::format("duplicate class name '{}'", shown(w.classes[i].name)));
+      check.fault(path + ".name",
+                  fmt::format("duplicate class name '{}'", shown(w.classes[i].name)));
     need_shared = need_shared || !w.classes[i].arrivals;
     if (check.given(path + ".share") && w.classes[i].arrivals)
       check.fault(path + ".share",
@@ -319,8 +337,8 @@ void check_requests(FieldCheck& check, const Workload& w) {
 bool is_flat(const std::vector<WorkloadClass>& classes) {
   if (classes.size() != 1) return false;
   const WorkloadClass& c = classes.front();
-  return c.name == WorkloadClass{}.name && c.share == WorkloadClass{}.share && !c.arrivals && !c.slo &&
-         c.model.empty();
+  return c.name == WorkloadClass{}.name && c.share == WorkloadClass{}.share && !c.arrivals &&
+         !c.slo && c.model.empty();
 }
 
 Field classes_field(Workload& w, std::shared_ptr<WorkloadClass> base, const FieldContext& context) {
@@ -329,8 +347,12 @@ Field classes_field(Workload& w, std::shared_ptr<WorkloadClass> base, const Fiel
   classes.size = [&w] { return w.classes.size(); };
   classes.append = [&w, base] { w.classes.push_back(*base); };
   classes.item = [&w, &context](std::size_t i) { return class_record(w.classes[i], w, context); };
-  return {"classes", "kinds of requests; each inherits the workload's keys that it does not give",
-          std::move(classes), [&w] { return !w.classes.empty() && !is_flat(w.classes); }, {}, false};
+  return {"classes",
+          "kinds of requests; each inherits the workload's keys that it does not give",
+          std::move(classes),
+          [&w] { return !w.classes.empty() && !is_flat(w.classes); },
+          {},
+          false};
 }
 
 }  // namespace
@@ -342,10 +364,11 @@ Record workload_record(Workload& w, const FieldContext& context) {
   made.name = "workload";
   made.reset = [&w] { w = Workload{}; };
   made.fields = [&w, base, &context] {
-    std::vector<Field> fields = {section("arrivals", arrivals_record(place(w.arrivals), context),
-                                         [&w] { return w.arrivals.has_value(); },
-                                         "how requests arrive")};
-    for (Field& field : shape_fields(*base, [&w] { return is_trace(w.arrivals); }, context)) {
+    std::vector<Field> fields = {section(
+        "arrivals", arrivals_record(place(w.arrivals), context),
+        [&w] { return w.arrivals.has_value(); }, "how requests arrive")};
+    for (Field& field : shape_fields(
+             *base, [&w] { return is_trace(w.arrivals); }, context)) {
       const bool for_requests = field.key == "timeout" || field.key == "retry";
       fields.push_back(written_if(std::move(field), [&w, for_requests] {
         return is_flat(w.classes) && (w.requests.empty() || for_requests);
@@ -354,12 +377,14 @@ Record workload_record(Workload& w, const FieldContext& context) {
     fields.push_back(classes_field(w, base, context));
     fields.push_back(list<WrittenRequest>("requests", w.requests, request_record,
                                           "requests written out, in any order of arrival"));
-    fields.push_back(section("response_cache", response_cache_record(w.response_cache),
-                             [] { return true; }, "answers given before any GPU"));
+    fields.push_back(section(
+        "response_cache", response_cache_record(w.response_cache), [] { return true; },
+        "answers given before any GPU"));
     return fields;
   };
   made.check = [&w, base](FieldCheck& check) {
-    // The one class of a scenario without a list; with written-out requests it carries their time-out.
+    // The one class of a scenario without a list; with written-out requests it carries their
+    // time-out.
     if (!check.given("classes")) w.classes = {*base};
     if (check.given("requests"))
       check_requests(check, w);

@@ -1,5 +1,5 @@
-// The table of bad scenarios: each row changes one thing in a good one and states every line that the
-// reader must print. A row is (claim, text replaced, its replacement, --set, messages).
+// The table of bad scenarios: each row changes one thing in a good one and states every line that
+// the reader must print. A row is (claim, text replaced, its replacement, --set, messages).
 
 #include <string>
 #include <vector>
@@ -10,7 +10,7 @@
 namespace fleetsim {
 namespace {
 
-using namespace std::string_literals;   // one row holds a NUL byte
+using namespace std::string_literals;  // one row holds a NUL byte
 
 const char* const kBase =
     "workload:\n"
@@ -30,7 +30,7 @@ struct BadScenario {
   std::vector<std::string> messages;
 };
 
-const std::vector<std::string> kPolicies = {"round-robin",           "random",   "least-outstanding",
+const std::vector<std::string> kPolicies = {"round-robin",          "random",   "least-outstanding",
                                             "power-of-two-choices", "least-kv", "prefix-affinity"};
 
 // clang-format off

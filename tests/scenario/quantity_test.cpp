@@ -32,7 +32,7 @@ TEST_CASE("times are exact nanoseconds", "[unit]") {
   CHECK(value_of("10min", Dimension::time) == 6e11);
   CHECK(value_of("1.5h", Dimension::time) == 54e11);
   CHECK(value_of("1d", Dimension::time) == 864e11);
-  CHECK(value_of("0.1s", Dimension::time) == 1e8);   // 0.1 alone is not a double
+  CHECK(value_of("0.1s", Dimension::time) == 1e8);  // 0.1 alone is not a double
   CHECK(value_of("1e-3s", Dimension::time) == 1e6);
 }
 
@@ -75,11 +75,13 @@ TEST_CASE("quantities are written so that they read back the same", "[unit]") {
   CHECK(format_time(1) == "1ns");
   CHECK(format_bytes(80ll << 30) == "80GiB");
   CHECK(format_bytes(80'000'000'001) == "80000000001B");
-  for (const SimTime time : {SimTime{1}, SimTime{999'999'999}, SimTime{5'400} * kNanosecondsPerSecond})
+  for (const SimTime time :
+       {SimTime{1}, SimTime{999'999'999}, SimTime{5'400} * kNanosecondsPerSecond})
     CHECK(value_of(format_time(time).c_str(), Dimension::time) == static_cast<double>(time));
   for (const double rate : {2000.0, 1.0 / 3, 1e-7, 123456.789})
     CHECK(value_of(format_in_base_unit(rate, Dimension::rate).c_str(), Dimension::rate) == rate);
-  CHECK(value_of(format_in_base_unit(0.00002, Dimension::seconds).c_str(), Dimension::seconds) == 0.00002);
+  CHECK(value_of(format_in_base_unit(0.00002, Dimension::seconds).c_str(), Dimension::seconds) ==
+        0.00002);
 }
 
 TEST_CASE("SHA-256 gives the digests of FIPS 180-4's examples", "[unit]") {

@@ -129,7 +129,7 @@ struct Folder {
 
 TEST_CASE("what a scenario leaves out has the struct's defaults", "[unit]") {
   const Scenario s = read(kSmall);
-  CHECK(s.name == "good");   // from the file
+  CHECK(s.name == "good");  // from the file
   CHECK(s.seed == 1);
   CHECK(s.warmup == 0);
   CHECK_FALSE(s.drain.has_value());
@@ -137,7 +137,7 @@ TEST_CASE("what a scenario leaves out has the struct's defaults", "[unit]") {
   REQUIRE(s.pools.size() == 1);
   CHECK(s.pools[0].name == "main");
   CHECK(s.pools[0].replicas == 1);
-  CHECK(s.pools[0].gpu == "h100-sxm");   // the short form, made canonical
+  CHECK(s.pools[0].gpu == "h100-sxm");  // the short form, made canonical
   CHECK(s.pools[0].parallelism.tp == 1);
   CHECK_FALSE(s.pools[0].engine.max_num_seqs.has_value());
   CHECK(s.pools[0].engine.scheduler == "vllm-v1");
@@ -233,8 +233,9 @@ TEST_CASE("a class inherits exactly the workload's keys that it does not give", 
   CHECK(code.slo->percentile == 99);
   CHECK(code.max_tokens->mean == 60);
   // A section that is given replaces the inherited one, it does not mix with it.
-  const Scenario t = read(with(kFull, "{name: chat, share: 2}",
-                               "{name: chat, prefixes: {system_prompts: 1, tokens: 5}, retry: {max: 9}}"));
+  const Scenario t =
+      read(with(kFull, "{name: chat, share: 2}",
+                "{name: chat, prefixes: {system_prompts: 1, tokens: 5}, retry: {max: 9}}"));
   CHECK(t.workload.classes[0].prefixes.popularity == Prefixes::Popularity::uniform);
   CHECK(t.workload.classes[0].prefixes.exponent == 1);
   CHECK(t.workload.classes[0].retry.backoff == kNanosecondsPerSecond);
@@ -292,19 +293,21 @@ TEST_CASE("--set overrides any key and finds list items by name or index", "[uni
   CHECK(s.pools[1].replicas == 200);
   CHECK(s.pools[0].replicas == 7);
   CHECK(*s.workload.classes[0].timeout == 3 * kNanosecondsPerSecond);
-  CHECK(*s.duration == 3 * 3600 * kNanosecondsPerSecond);   // the last one wins
+  CHECK(*s.duration == 3 * 3600 * kNanosecondsPerSecond);  // the last one wins
   CHECK(s.router.policy == "random");
   CHECK(s.router.load_bound == 1.25);
   CHECK(s.workload.classes[1].retry.max == 5);
   CHECK(*s.pools[1].engine.max_num_seqs == 9);
-  CHECK(read(kSmall, {"fleet.pools.main.replicas=3"}).pools[0].replicas == 3);   // an unnamed pool is main
+  CHECK(read(kSmall, {"fleet.pools.main.replicas=3"}).pools[0].replicas ==
+        3);  // an unnamed pool is main
 }
 
 TEST_CASE("an engine's own flags stand for vLLM's names", "[unit]") {
-  const Scenario s = read(with(kSmall, "- gpu: h100",
-                               "- gpu: h100\n      engine: {page_size: 8, chunked_prefill_size: 512, "
-                               "schedule_policy: priority, mem_fraction_static: 0.8, max_running_requests: 3, "
-                               "context_length: 99}"));
+  const Scenario s =
+      read(with(kSmall, "- gpu: h100",
+                "- gpu: h100\n      engine: {page_size: 8, chunked_prefill_size: 512, "
+                "schedule_policy: priority, mem_fraction_static: 0.8, max_running_requests: 3, "
+                "context_length: 99}"));
   const EngineSettings& e = s.pools[0].engine;
   CHECK(*e.block_size == 8);
   CHECK(*e.max_num_batched_tokens == 512);
@@ -317,11 +320,14 @@ TEST_CASE("an engine's own flags stand for vLLM's names", "[unit]") {
 TEST_CASE("a law may stand just inside its limits", "[unit]") {
   const char* const law = "prompt_tokens: {distribution: fixed, value: 100}";
   CHECK(read(with(kSmall, law, "prompt_tokens: {distribution: lognormal, mean: 100, p95: 386}"))
-            .workload.classes[0].prompt_tokens.p95 == 386);
+            .workload.classes[0]
+            .prompt_tokens.p95 == 386);
   CHECK(read(with(kSmall, law, "prompt_tokens: {distribution: lognormal, mean: 100, p95: 100}"))
-            .workload.classes[0].prompt_tokens.p95 == 100);
+            .workload.classes[0]
+            .prompt_tokens.p95 == 100);
   CHECK(*read(with(kSmall, law, "prompt_tokens: {distribution: uniform, min: 3, max: 3}"))
-             .workload.classes[0].prompt_tokens.max == 3);
+             .workload.classes[0]
+             .prompt_tokens.max == 3);
 }
 
 TEST_CASE("files are looked up beside the scenario, then in the data folder", "[unit]") {
@@ -330,10 +336,10 @@ TEST_CASE("files are looked up beside the scenario, then in the data folder", "[
   std::ofstream(folder.path / "here.csv") << "arrival_s,prompt_tokens,output_tokens\n";
   std::ofstream(folder.path / "data" / "there.csv") << "arrival_s,prompt_tokens,output_tokens\n";
   std::ofstream(folder.path / "data" / "here.csv") << "not this one\n";
-  const std::string text = with(
-      with(with(kSmall, "{process: poisson, rate: 10/s}", "{process: trace, format: csv, path: NAME}"),
-           "  prompt_tokens: {distribution: fixed, value: 100}\n", ""),
-      "  output_tokens: {distribution: fixed, value: 10}\n", "");
+  const std::string text = with(with(with(kSmall, "{process: poisson, rate: 10/s}",
+                                          "{process: trace, format: csv, path: NAME}"),
+                                     "  prompt_tokens: {distribution: fixed, value: 100}\n", ""),
+                                "  output_tokens: {distribution: fixed, value: 10}\n", "");
   std::ofstream(folder.path / "s.yaml") << with(text, "NAME", "here.csv");
   ReadOptions options;
   options.data_dir = data;
@@ -349,11 +355,12 @@ TEST_CASE("files are looked up beside the scenario, then in the data folder", "[
   // The hash speaks of the path as written: it is the same on every machine.
   CHECK(resolved_scenario_yaml(*second).find("path: there.csv") != std::string::npos);
   CHECK(resolved_scenario_yaml(*second).find(data) == std::string::npos);
-  CHECK_FALSE(read_scenario_text(with(text, "NAME", "gone.csv"), "s.yaml", folder.path.string(), options,
-                                 problems)
+  CHECK_FALSE(read_scenario_text(with(text, "NAME", "gone.csv"), "s.yaml", folder.path.string(),
+                                 options, problems)
                   .has_value());
   CHECK(problems.text() == "s.yaml:3:49: error: file 'gone.csv' not found; looked for " +
-                               (folder.path / "gone.csv").string() + " and " + data + "/gone.csv\n");
+                               (folder.path / "gone.csv").string() + " and " + data +
+                               "/gone.csv\n");
 }
 
 TEST_CASE("a scenario file that cannot be read is one problem", "[unit]") {
@@ -397,7 +404,8 @@ TEST_CASE("the scenarios that come with the project are good and say what they a
   CHECK(count >= 11);
 }
 
-TEST_CASE("the pinned scenario holds product.md's values, and its variant differs in one", "[unit]") {
+TEST_CASE("the pinned scenario holds product.md's values, and its variant differs in one",
+          "[unit]") {
   Problems problems;
   const std::string folder = FLEETSIM_SOURCE_DIR "/scenarios/";
   auto plain = read_scenario(folder + "chat-2k-rps.yaml", {}, problems);
@@ -423,10 +431,18 @@ TEST_CASE("mutated bytes of a scenario give a scenario or problems, never a cras
     for (int c = 0; c < changes; ++c) {
       const std::size_t at = random() % text.size();
       switch (random() % 4) {
-        case 0: text[at] = alphabet[random() % alphabet.size()]; break;
-        case 1: text.insert(at, 1, alphabet[random() % alphabet.size()]); break;
-        case 2: text.erase(at, 1 + random() % 20); break;
-        default: text.insert(at, text.substr(random() % text.size(), random() % 40)); break;
+        case 0:
+          text[at] = alphabet[random() % alphabet.size()];
+          break;
+        case 1:
+          text.insert(at, 1, alphabet[random() % alphabet.size()]);
+          break;
+        case 2:
+          text.erase(at, 1 + random() % 20);
+          break;
+        default:
+          text.insert(at, text.substr(random() % text.size(), random() % 40));
+          break;
       }
     }
     Problems problems;

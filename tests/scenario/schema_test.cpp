@@ -21,7 +21,8 @@ using Json = nlohmann::ordered_json;
 
 bool is_number(const YamlNode& node) {
   static const std::regex number("-?[0-9]+(\\.[0-9]+)?([eE][+-]?[0-9]+)?");
-  return node.kind == YamlNode::Kind::scalar && !node.quoted && std::regex_match(node.scalar, number);
+  return node.kind == YamlNode::Kind::scalar && !node.quoted &&
+         std::regex_match(node.scalar, number);
 }
 
 bool is_bool(const YamlNode& node) {
@@ -34,9 +35,11 @@ bool has_type(const std::string& type, const YamlNode& node) {
   if (type == "array") return node.kind == YamlNode::Kind::sequence;
   if (type == "boolean") return is_bool(node);
   if (type == "number") return is_number(node);
-  if (type == "integer") return is_number(node) && node.scalar.find_first_of(".eE") == std::string::npos;
+  if (type == "integer")
+    return is_number(node) && node.scalar.find_first_of(".eE") == std::string::npos;
   REQUIRE(type == "string");
-  return node.kind == YamlNode::Kind::scalar && (node.quoted || (!is_number(node) && !is_bool(node)));
+  return node.kind == YamlNode::Kind::scalar &&
+         (node.quoted || (!is_number(node) && !is_bool(node)));
 }
 
 /// The subset of draft 2020-12 that the schema writer uses; an unknown keyword fails the test.
@@ -54,27 +57,34 @@ class Validator {
 
   bool holds(const Json& schema, const std::string& keyword, const Json& rule,
              const YamlNode& node) const {
-    static const std::set<std::string> kNotes = {"$schema", "$defs", "title", "description", "default"};
+    static const std::set<std::string> kNotes = {"$schema", "$defs", "title", "description",
+                                                 "default"};
     if (kNotes.count(keyword)) return true;
-    if (keyword == "$ref") return valid(root_.at(Json::json_pointer(rule.get<std::string>().substr(1))), node);
+    if (keyword == "$ref")
+      return valid(root_.at(Json::json_pointer(rule.get<std::string>().substr(1))), node);
     if (keyword == "type") return has_type(rule, node);
     if (keyword == "oneOf" || keyword == "anyOf") {
-      const auto count = std::count_if(rule.begin(), rule.end(), [&](const Json& one) { return valid(one, node); });
+      const auto count = std::count_if(rule.begin(), rule.end(),
+                                       [&](const Json& one) { return valid(one, node); });
       return keyword == "oneOf" ? count == 1 : count >= 1;
     }
     if (keyword == "enum")
-      return std::any_of(rule.begin(), rule.end(), [&](const Json& one) { return one == node.scalar; });
+      return std::any_of(rule.begin(), rule.end(),
+                         [&](const Json& one) { return one == node.scalar; });
     if (keyword == "const") return rule == node.scalar;
-    if (keyword == "pattern") return std::regex_match(node.scalar, std::regex(rule.get<std::string>()));
+    if (keyword == "pattern")
+      return std::regex_match(node.scalar, std::regex(rule.get<std::string>()));
     if (keyword == "minimum") return std::atof(node.scalar.c_str()) >= rule.get<double>();
     if (keyword == "exclusiveMinimum") return std::atof(node.scalar.c_str()) > rule.get<double>();
     if (keyword == "maximum") return std::atof(node.scalar.c_str()) <= rule.get<double>();
     if (keyword == "minItems") return node.items.size() >= rule.get<std::size_t>();
     if (keyword == "maxItems") return node.items.size() <= rule.get<std::size_t>();
     if (keyword == "items")
-      return std::all_of(node.items.begin(), node.items.end(), [&](const YamlNode& item) { return valid(rule, item); });
+      return std::all_of(node.items.begin(), node.items.end(),
+                         [&](const YamlNode& item) { return valid(rule, item); });
     if (keyword == "required")
-      return std::all_of(rule.begin(), rule.end(), [&](const Json& key) { return node.find(key) != nullptr; });
+      return std::all_of(rule.begin(), rule.end(),
+                         [&](const Json& key) { return node.find(key) != nullptr; });
     if (keyword == "properties")
       return std::all_of(node.entries.begin(), node.entries.end(), [&](const YamlEntry& entry) {
         return !rule.contains(entry.key) || valid(rule.at(entry.key), entry.value);

@@ -60,7 +60,8 @@ TEST_CASE("nesting is followed to 64 levels and no deeper", "[unit]") {
         "f:1:67: error: nested deeper than 64 levels\n");
   CHECK(faults_of("a: " + repeated("{b: ", 80) + "1" + repeated("}", 80)) ==
         "f:1:256: error: nested deeper than 64 levels\n");
-  CHECK(faults_of(repeated("- ", 100000) + "1") == "f:1:129: error: nested deeper than 64 levels\n");
+  CHECK(faults_of(repeated("- ", 100000) + "1") ==
+        "f:1:129: error: nested deeper than 64 levels\n");
 }
 
 TEST_CASE("a YAML bomb is refused at its first anchor", "[unit]") {
@@ -79,15 +80,17 @@ TEST_CASE("sizes have limits", "[unit]") {
 
 TEST_CASE("UTF-8 is taken where it is well formed", "[unit]") {
   CHECK(faults_of("a: \xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\n") == "");
-  CHECK(faults_of("\xef\xbb\xbf" "a: 1\n") == "");
-  CHECK(faults_of("a: \xed\xa0\x80\n") == "f:1:4: error: byte 0xed is not UTF-8\n");       // surrogate
-  CHECK(faults_of("a: \xf4\x90\x80\x80\n") == "f:1:4: error: byte 0xf4 is not UTF-8\n");   // beyond
-  CHECK(faults_of("a: \xe2\x82") == "f:1:4: error: byte 0xe2 is not UTF-8\n");             // cut off
+  CHECK(faults_of("\xef\xbb\xbf"
+                  "a: 1\n") == "");
+  CHECK(faults_of("a: \xed\xa0\x80\n") == "f:1:4: error: byte 0xed is not UTF-8\n");  // surrogate
+  CHECK(faults_of("a: \xf4\x90\x80\x80\n") == "f:1:4: error: byte 0xf4 is not UTF-8\n");  // beyond
+  CHECK(faults_of("a: \xe2\x82") == "f:1:4: error: byte 0xe2 is not UTF-8\n");            // cut off
 }
 
 TEST_CASE("tabs are refused as indentation only", "[unit]") {
   CHECK(faults_of("a:\n\tb: 1\n") == "f:2:1: error: tab used as indentation; YAML wants spaces\n");
-  CHECK(faults_of("a:\n  \tb: 1\n") == "f:2:3: error: tab used as indentation; YAML wants spaces\n");
+  CHECK(faults_of("a:\n  \tb: 1\n") ==
+        "f:2:3: error: tab used as indentation; YAML wants spaces\n");
   CHECK(faults_of("a: 1\t# why\n\t\n\t# more\nb: 2\n") == "");
 }
 
