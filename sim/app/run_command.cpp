@@ -165,7 +165,8 @@ FurtherRuns make_further_runs(const Scenario& scenario, const Deployment& deploy
     };
   };
   std::vector<RunRequest> seeds;
-  for (std::int64_t i = 1; i < options.seeds; ++i) seeds.push_back({scenario.seed + static_cast<std::uint64_t>(i), 0});
+  const bool drawn = scenario.workload.requests.empty();   // written-out requests are the same with every seed
+  for (std::int64_t i = 1; drawn && i < options.seeds; ++i) seeds.push_back({scenario.seed + static_cast<std::uint64_t>(i), 0});
   for (auto& digest : make_runs(seeds, jobs, runner("the spread over seeds")))
     if (digest) further.seeds.push_back(std::move(*digest));
     else further.complete = false;

@@ -101,7 +101,7 @@ std::string percent_text(double share) {
 
 std::string bytes_text(double bytes) {
   const double gib = bytes / (1024.0 * 1024 * 1024);
-  if (std::fabs(gib) >= 0.1 || bytes == 0) return significant_digits(gib, 3) + " GiB";
+  if (std::fabs(gib) >= 1 || bytes == 0) return significant_digits(gib, 3) + " GiB";
   return significant_digits(bytes / (1024.0 * 1024), 3) + " MiB";
 }
 

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "sim/report/decimal_text.h"
+#include "sim/report/report_charts.h"
 
 namespace fleetsim {
 namespace {
@@ -108,8 +109,7 @@ std::string time_sentence(const Json& data) {
       share = value.get<double>();
     }
   if (largest.empty()) return "";
-  std::replace(largest.begin(), largest.end(), '_', ' ');
-  return fmt::format("Most GPU time goes to {} ({}); {} is idle.", largest, percent_text(share),
+  return fmt::format("Most GPU time goes to {}, {}; {} is idle.", part_title(largest), percent_text(share),
                      percent_text(summary.at("time_breakdown").at("idle").get<double>()));
 }
 

@@ -115,8 +115,12 @@ std::string load_text(std::int64_t percent) {
 
 void add_load_chart(const Json& data, std::vector<ReportChart>& charts) {
   if (!data.contains("headroom") || data.at("headroom").at("probes").empty()) return;
+  const Json& turn = data.at("headroom").at("turns_at_percent");
+  // the first rounds reach far; the picture stays near the turn
+  const std::int64_t shown_to = turn.is_number() ? std::max<std::int64_t>(10, 2 * std::abs(turn.get<std::int64_t>())) : 1'000;
   std::vector<Json> digests;
-  for (const Json& probe : data.at("headroom").at("probes")) digests.push_back(probe);
+  for (const Json& probe : data.at("headroom").at("probes"))
+    if (std::abs(probe.at("load_percent").get<std::int64_t>()) <= shown_to) digests.push_back(probe);
   if (!data.at("seeds").empty()) digests.push_back(data.at("seeds").front());
   std::stable_sort(digests.begin(), digests.end(),
                    [](const Json& a, const Json& b) { return a.at("load_percent") < b.at("load_percent"); });
@@ -139,7 +143,7 @@ void add_load_chart(const Json& data, std::vector<ReportChart>& charts) {
   set_parameter(spec, "y_max", axis_max);
   charts.push_back({"slo", "load_probe", "How much more load it takes",
                     fmt::format("Worst window as a share of the limit, at other loads; each point is a run of its own ({} runs). "
-                                "Triangles: the percentile is not reached, misses are too many.", rows.size() - 1),
+                                "Triangles: the percentile is not reached, misses are too many.", data.at("headroom").at("probes").size()),
                     std::move(spec)});
 }
 
@@ -148,6 +152,8 @@ void add_seeds_chart(const Json& data, std::vector<ReportChart>& charts) {
   std::vector<double> shares;
   for (const Json& digest : data.at("seeds")) shares.push_back(worst_limit(digest).share);
   const double axis_max = share_axis_max(shares);
+  // dots may leave zero out; a fifth of the way to it keeps the distance to the limit honest
+  const double axis_min = std::floor(10 * 0.8 * std::min(1.0, *std::min_element(shares.begin(), shares.end()))) / 10;
   Json rows = Json::array();
   for (const Json& digest : data.at("seeds")) {
     const WorstLimit worst = worst_limit(digest);
@@ -158,7 +164,8 @@ void add_seeds_chart(const Json& data, std::vector<ReportChart>& charts) {
                           worst.share, axis_max, met));
   }
   Json spec = spec_with("seeds.vl.json", {{"rows", rows}, {"limit", kLimitAtOne}});
-  spec["height"] = 28 * rows.size();
+  spec["height"] = std::max<std::size_t>(210, 28 * rows.size());
+  set_parameter(spec, "x_min", axis_min);
   set_parameter(spec, "x_max", axis_max);
   charts.push_back({"slo", "seeds", "The same fleet with other seeds",
                     "Worst window as a share of the limit; the dashed line is the limit.", std::move(spec)});
@@ -194,6 +201,11 @@ void add_slo_chart(const Json& data, std::vector<ReportChart>& charts) {
     const Json row = {{"t", start / unit.seconds}, {"series", series}};
     Json line = marked(row, share, axis_max, share <= 1);
     rows.push_back(line);
+    if (&window == &section.at("windows").back()) {   // a step holds to the end of its window
+      Json end = line;
+      end["t"] = (start + length) / unit.seconds;
+      rows.push_back(std::move(end));
+    }
     line["t"] = (start + length / 2) / unit.seconds;
     line["time"] = fmt::format("{} to {}", duration_text(start), duration_text(start + length));
     line["text"] = duration_text(value);
@@ -201,7 +213,6 @@ void add_slo_chart(const Json& data, std::vector<ReportChart>& charts) {
     line["attainment"] = percent_text(window.at("attainment").get<double>());
     points.push_back(std::move(line));
   });
-  // a step holds to the end of its window
   Json spec = spec_with("slo_windows.vl.json", {{"rows", rows}, {"points", points}, {"limit", kLimitAtOne}});
   set_parameter(spec, "time_unit", unit.name);
   set_parameter(spec, "y_max", axis_max);
@@ -294,9 +305,10 @@ void add_timeline(const Json& data, const char* name, const char* title, const c
   Json phases = Json::array();
   const double warmup = data.at("warmup_s").get<double>();
   if (warmup > 0)
-    phases.push_back({{"from", 0}, {"to", std::min(warmup, end) / unit.seconds}, {"label", "warm-up"}});
+    phases.push_back({{"from", 0}, {"to", std::min(warmup, end) / unit.seconds}, {"label", "warm-up"}, {"words", warmup > 0.09 * end ? "warm-up" : ""}});
   if (data.at("duration_s").is_number() && data.at("duration_s").get<double>() < end)
-    phases.push_back({{"from", data.at("duration_s").get<double>() / unit.seconds}, {"to", end / unit.seconds}, {"label", "drain"}});
+    phases.push_back({{"from", data.at("duration_s").get<double>() / unit.seconds}, {"to", end / unit.seconds}, {"label", "drain"},
+                      {"words", end - data.at("duration_s").get<double>() > 0.09 * end ? "drain" : ""}});
   Json spec = spec_with("timeline.vl.json", {{"rows", rows}, {"phases", phases}});
   set_parameter(spec, "time_unit", unit.name);
   set_parameter(spec, "y_format", y_format);

@@ -233,7 +233,9 @@ std::string opening_comment(const std::string& yaml_text) {
     if (!paragraph.empty()) paragraph += ' ';
     paragraph += line.substr(text, line.find_last_not_of(" \t\r") + 1 - text);
   }
-  return paragraph;
+  // what follows the first question is for readers of the file
+  const std::size_t question = paragraph.find('?');
+  return question == std::string::npos ? paragraph : paragraph.substr(0, question + 1);
 }
 
 }  // namespace fleetsim

@@ -29,7 +29,7 @@ struct ReportInput {
 /// The document, schema "fleetsim.report/1". Holds nothing that differs from run to run.
 nlohmann::ordered_json report_data(const ReportInput& input);
 
-/// The comment lines that open a scenario file, joined to one paragraph, without '#'.
+/// The question that a scenario file opens with: its first comment lines joined, up to the first '?'.
 std::string opening_comment(const std::string& yaml_text);
 
 }  // namespace fleetsim

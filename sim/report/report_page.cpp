@@ -69,18 +69,18 @@ std::string tile(const std::string& label, const std::string& value, const std::
 
 std::string tiles_html(const Json& data) {
   const Json& summary = data.at("summary");
-  std::string out = "<div class=\"tiles\">\n";
+  std::string out;
   for (const Json& section : data.at("slo")) {
     const std::string name = section.at("class").get<std::string>();
     const bool met = section.at("met").get<bool>();
     out += tile(name.empty() ? "Within all limits" : "Within limits: " + name, percent_text(section.at("attainment").get<double>()),
-                fmt::format("asked in each window: {} %", section.at("window").at("percentile").get<double>()), met ? "met" : "missed");
+                fmt::format("asked of each window:\n{} %", section.at("window").at("percentile").get<double>()), met ? "met" : "missed");
   }
   const Json& latency = summary.at("latency");
   const auto latency_tile = [&](const char* key, const char* label) {
     if (latency.contains(key))
       out += tile(label, duration_text(latency.at(key).at("p95").get<double>()),
-                  "median " + duration_text(latency.at(key).at("p50").get<double>()) + ", p99 " + duration_text(latency.at(key).at("p99").get<double>()));
+                  "median " + duration_text(latency.at(key).at("p50").get<double>()) + "\np99 " + duration_text(latency.at(key).at("p99").get<double>()));
   };
   latency_tile("e2e", "End to end, p95");
   latency_tile("ttft", "First token, p95");
@@ -93,7 +93,7 @@ std::string tiles_html(const Json& data) {
   const Json& fleet = summary.at("fleet");
   std::string utilisation = "busy share of time";
   if (fleet.contains("mfu"))
-    utilisation = "MFU " + percent_text(fleet.at("mfu").get<double>()) + (fleet.contains("mbu") ? ", MBU " + percent_text(fleet.at("mbu").get<double>()) : "");
+    utilisation = "MFU " + percent_text(fleet.at("mfu").get<double>()) + (fleet.contains("mbu") ? "\nMBU " + percent_text(fleet.at("mbu").get<double>()) : "");
   out += tile("GPU busy", percent_text(fleet.at("busy").get<double>()), utilisation);
   if (summary.contains("cache"))
     out += tile("Prefix cache", percent_text(summary.at("cache").at("prefix_hit_rate").get<double>()), "of prompt tokens found in it");
@@ -102,7 +102,10 @@ std::string tiles_html(const Json& data) {
     out += tile("Cost", money_text(cost.at("usd_per_hour").get<double>()) + " /h",
                 money_text(1000 * number_or_infinity(cost.at("usd_per_request"))) + " per 1,000 requests");
   }
-  return out + "</div>\n";
+  // rows of equal length: up to seven in one, more in two
+  std::size_t tiles = 0;
+  for (std::size_t at = out.find("class=\"tile "); at != std::string::npos; at = out.find("class=\"tile ", at + 1)) ++tiles;
+  return fmt::format("<div class=\"tiles\" style=\"--columns:{}\">\n{}</div>\n", tiles <= 7 ? tiles : (tiles + 1) / 2, out);
 }
 
 // ---- tables ----
@@ -171,7 +174,6 @@ std::vector<SeedColumn> seed_columns(const Json& data) {
                        },
                        seconds});
   };
-  latency("e2e p50", "e2e", "p50");
   latency("e2e p95", "e2e", "p95");
   latency("e2e p99", "e2e", "p99");
   latency("TTFT p95", "ttft", "p95");
@@ -182,15 +184,18 @@ std::vector<SeedColumn> seed_columns(const Json& data) {
   return columns;
 }
 
-std::string mean_cell(const Json& seeds, const SeedColumn& column) {
+/// Mean over the runs and the half width of its interval, as two cells; words where a run has no number.
+std::pair<std::string, std::string> mean_cells(const Json& seeds, const SeedColumn& column) {
   std::vector<double> values;
   for (const Json& digest : seeds) values.push_back(column.value(digest));
   for (const double value : values) {
-    if (std::isnan(value)) return "–";
-    if (std::isinf(value)) return "not reached";
+    if (std::isnan(value)) return {"–", "–"};
+    if (std::isinf(value)) return {"not reached", "–"};
   }
   const MeanInterval interval = mean_interval(values);
-  return column.text(interval.mean) + " ± " + column.text(interval.half_width);
+  // a width below a millionth of its mean is rounding, not spread
+  const bool none = interval.half_width <= 1e-6 * std::fabs(interval.mean);
+  return {column.text(interval.mean), none ? "± 0" : "± " + column.text(interval.half_width)};
 }
 
 std::string seeds_table(const Json& data) {
@@ -212,9 +217,15 @@ std::string seeds_table(const Json& data) {
     out += "</tr>";
   }
   if (seeds.size() > 1) {
-    append(out, "<tr class=\"total\"><td>mean ± 95 %</td>{}", judged ? "<td></td>" : "");
-    for (const SeedColumn& column : columns) append(out, "<td>{}</td>", mean_cell(seeds, column));
-    out += "</tr>";
+    std::string means, widths;
+    for (const SeedColumn& column : columns) {
+      const auto [mean, width] = mean_cells(seeds, column);
+      append(means, "<td>{}</td>", mean);
+      append(widths, "<td>{}</td>", width);
+    }
+    const char* verdict = judged ? "<td></td>" : "";
+    append(out, "<tr class=\"total\"><td>mean</td>{}{}</tr><tr class=\"total\"><td>95 % interval</td>{}{}</tr>", verdict, means,
+           verdict, widths);
   }
   return out + "</tbody></table></div>\n";
 }
@@ -248,7 +259,8 @@ std::string pool_facts(const Json& data, std::size_t index) {
   const auto yes = [](const Json& value) { return std::string(value.get<bool>() ? "on" : "off"); };
   fact(out, "GPU", pool.at("gpu_title").is_string() ? pool.at("gpu_title").get<std::string>() : "none");
   fact(out, "model", pool.at("model_title").get<std::string>());
-  fact(out, "replicas", fmt::format("{} of {} GPU(s) each, tp {}", whole(pool.at("replicas")), whole(pool.at("gpus_per_replica")), whole(pool.at("tp"))));
+  fact(out, "replicas", fmt::format("{}, {} each (tp {})", whole(pool.at("replicas")), pool.at("gpus_per_replica") == 1 ? "one GPU" : whole(pool.at("gpus_per_replica")) + " GPUs",
+                                whole(pool.at("tp"))));
   fact(out, "engine", fmt::format("{} {}", engine.at("scheduler").get<std::string>(), engine.at("version").get<std::string>()));
   fact(out, "max_num_seqs", whole(engine.at("max_num_seqs")));
   fact(out, "max_num_batched_tokens", whole(engine.at("max_num_batched_tokens")));

@@ -11,6 +11,8 @@ import {tmpdir} from "node:os";
 import {basename, join, resolve} from "node:path";
 import {pathToFileURL} from "node:url";
 
+const sliceHeight = 1400;
+
 function findChromium() {
   const names = [process.env.CHROMIUM, "chromium", "chromium-browser", "google-chrome"].filter(Boolean);
   return names.find((name) => spawnSync(name, ["--version"], {stdio: "ignore"}).status === 0);
@@ -113,9 +115,12 @@ async function checkPage(browser, file, {width, scheme}, shots) {
   if (page.overflow > 0) faults.push(`overflows by ${page.overflow} px: ${page.wide.slice(0, 5).join(", ")}`);
   if (page.words) faults.push(`says '${page.words}'`);
   if (shots) {
-    const clip = {x: 0, y: 0, width, height: Math.min(page.height, 12000), scale: 1};
-    const {data} = await browser.send("Page.captureScreenshot", {format: "png", clip, captureBeyondViewport: true}, sessionId);
-    writeFileSync(join(shots, `${basename(file, ".html")}-${width}-${scheme}.png`), Buffer.from(data, "base64"));
+    // in slices that a person can look at without scaling
+    for (let y = 0, part = 1; y < page.height; y += sliceHeight, ++part) {
+      const clip = {x: 0, y, width, height: Math.min(sliceHeight, page.height - y), scale: 1};
+      const {data} = await browser.send("Page.captureScreenshot", {format: "png", clip, captureBeyondViewport: true}, sessionId);
+      writeFileSync(join(shots, `${basename(file, ".html")}-${width}-${scheme}-${part}.png`), Buffer.from(data, "base64"));
+    }
   }
   browser.listeners.delete(listen);
   await browser.send("Target.closeTarget", {targetId});

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Makes report pages (by hand-made results and by a real small run) and checks them in a browser.
+#   tests/browser/run.sh TEST_REPORT FLEETSIM FOLDER
+# Exit 77: skipped, there is no node or no Chromium.
+set -eu
+command -v node >/dev/null || { echo "skipped: no node on this machine"; exit 77; }
+here=$(dirname "$0")
+mkdir -p "$3/pages"
+FLEETSIM_EXAMPLE_PAGES="$3/pages" "$1" "[.pages]" >/dev/null
+"$2" run "$here/../../scenarios/tiny-teaching.yaml" --out "$3/tiny" >/dev/null
+cp "$3/tiny/report.html" "$3/pages/tiny.html"
+exec node "$here/report_in_browser.mjs" --shots "$3/shots" "$3"/pages/*.html
