@@ -3,16 +3,15 @@
 
 #include "hw_models/problems.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace fleetsim {
 
 std::string Problem::text() const {
-  std::string place = file;
-  if (position.line > 0) {
-    place += ":" + std::to_string(position.line) + ":" + std::to_string(position.column);
-  }
-  return place + ": error: " + message;
+  if (position.line == 0) return fmt::format("{}: error: {}", file, message);
+  return fmt::format("{}:{}:{}: error: {}", file, position.line, position.column, message);
 }
 
 void Problems::add(std::string file, SourcePosition position, std::string message) {

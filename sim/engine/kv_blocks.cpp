@@ -32,7 +32,7 @@ std::uint64_t mix(std::uint64_t hash, StreamId stream, std::int32_t from, std::i
 KvBlocks::KvBlocks(std::int32_t usable, std::int32_t block_size, bool caching, bool unhashed_first)
     : usable_(usable), block_size_(block_size), caching_(caching), unhashed_first_(unhashed_first) {
   CHECK(usable >= 1 && block_size >= 1);
-  buckets_.assign(64, kNone);
+  table_.resize(64);
   free_anonymous(usable);
 }
 
@@ -87,11 +87,10 @@ std::uint64_t KvBlocks::key_of_block(std::int32_t parent, const TokenSequence& t
   return hash;
 }
 
-std::uint64_t KvBlocks::key_of_content(std::int32_t parent,
-                                       const std::vector<Stretch>& content) const {
-  std::uint64_t hash = mix(0, static_cast<std::uint64_t>(parent + 1));
+std::uint64_t KvBlocks::key_of(std::int32_t node) const {
+  std::uint64_t hash = mix(0, static_cast<std::uint64_t>(nodes_[node].parent + 1));
   std::int32_t left = block_size_;
-  for (const Stretch& stretch : content) {
+  for (const Stretch& stretch : content_of(node)) {
     const std::int32_t length = std::min(left, stretch.length());
     hash = mix(hash, stretch.stream, stretch.from, length);
     left -= length;
@@ -100,9 +99,9 @@ std::uint64_t KvBlocks::key_of_content(std::int32_t parent,
   return hash;
 }
 
-std::int32_t KvBlocks::common_tokens(const std::vector<Stretch>& content,
-                                     const TokenSequence& tokens, Cursor cursor,
+std::int32_t KvBlocks::common_tokens(std::int32_t node, const TokenSequence& tokens, Cursor cursor,
                                      std::int32_t limit) const {
+  const std::span<const Stretch> content = content_of(node);
   std::int32_t common = 0;
   std::int32_t used = 0;  // of the content stretch
   for (std::size_t i = 0; i < content.size() && common < limit;) {
@@ -124,16 +123,57 @@ std::int32_t KvBlocks::common_tokens(const std::vector<Stretch>& content,
   return common;
 }
 
+// --- content of nodes -------------------------------------------------------------------------
+
+std::span<const Stretch> KvBlocks::content_of(std::int32_t node) const {
+  const Node& entry = nodes_[node];
+  const Stretch* first = entry.more == kNone ? entry.few.data() : more_[entry.more].data();
+  return {first, static_cast<std::size_t>(entry.stretches)};
+}
+
+std::span<Stretch> KvBlocks::content_of(std::int32_t node) {
+  Node& entry = nodes_[node];
+  Stretch* first = entry.more == kNone ? entry.few.data() : more_[entry.more].data();
+  return {first, static_cast<std::size_t>(entry.stretches)};
+}
+
+void KvBlocks::add_stretch(std::int32_t node, const Stretch& stretch) {
+  Node& entry = nodes_[node];
+  if (entry.more == kNone && entry.stretches < static_cast<std::int32_t>(entry.few.size())) {
+    entry.few[static_cast<std::size_t>(entry.stretches++)] = stretch;
+    return;
+  }
+  if (entry.more == kNone) {
+    if (free_more_.empty()) {
+      free_more_.push_back(static_cast<std::int32_t>(more_.size()));
+      more_.emplace_back();
+    }
+    entry.more = free_more_.back();
+    free_more_.pop_back();
+    more_[entry.more].assign(entry.few.begin(), entry.few.end());
+  }
+  more_[entry.more].push_back(stretch);
+  ++entry.stretches;
+}
+
+void KvBlocks::resize_content(std::int32_t node, std::int32_t stretches) {
+  Node& entry = nodes_[node];
+  entry.stretches = stretches;
+  if (entry.more != kNone) more_[entry.more].resize(static_cast<std::size_t>(stretches));
+}
+
 // --- the tree ---------------------------------------------------------------------------------
 
 std::int32_t KvBlocks::find_child(std::int32_t parent, const TokenSequence& tokens,
                                   const Cursor& cursor) const {
   const std::uint64_t key = key_of_block(parent, tokens, cursor);
-  for (std::int32_t node = buckets_[key & (buckets_.size() - 1)]; node != kNone;
-       node = nodes_[node].next_in_bucket) {
-    if (nodes_[node].key == key && nodes_[node].parent == parent &&
-        common_tokens(nodes_[node].content, tokens, cursor, block_size_) == block_size_) {
-      return node;
+  const std::size_t mask = table_.size() - 1;
+  for (std::size_t slot = key & mask; table_[slot].node != kNone; slot = (slot + 1) & mask) {
+    if (table_[slot].key != key) continue;
+    const Node& entry = nodes_[table_[slot].node];
+    if (entry.parent == parent &&
+        common_tokens(table_[slot].node, tokens, cursor, block_size_) == block_size_) {
+      return table_[slot].node;
     }
   }
   return kNone;
@@ -146,10 +186,11 @@ std::int32_t KvBlocks::new_node() {
   }
   const std::int32_t node = free_nodes_.back();
   free_nodes_.pop_back();
-  std::vector<Stretch> content = std::move(nodes_[node].content);
-  content.clear();
+  if (nodes_[node].more != kNone) {
+    more_[nodes_[node].more].clear();
+    free_more_.push_back(nodes_[node].more);
+  }
   nodes_[node] = Node{};
-  nodes_[node].content = std::move(content);
   return node;
 }
 
@@ -164,37 +205,45 @@ std::int32_t KvBlocks::new_run() {
   return run;
 }
 
-void KvBlocks::insert_child(std::int32_t node) {
-  if (node_count() > buckets_.size()) {
-    std::vector<std::int32_t> old(buckets_.size() * 2, kNone);
-    old.swap(buckets_);
-    for (std::int32_t head : old) {
-      while (head != kNone) {
-        const std::int32_t next = nodes_[head].next_in_bucket;
-        std::int32_t& bucket = buckets_[nodes_[head].key & (buckets_.size() - 1)];
-        nodes_[head].next_in_bucket = bucket;
-        bucket = head;
-        head = next;
-      }
-    }
-  }
-  Node& entry = nodes_[node];
-  entry.key = key_of_content(entry.parent, entry.content);
-  std::int32_t& bucket = buckets_[entry.key & (buckets_.size() - 1)];
-  entry.next_in_bucket = bucket;
-  bucket = node;
-  if (entry.parent != kNone) ++nodes_[entry.parent].children;
+void KvBlocks::place(std::uint64_t key, std::int32_t node) {
+  const std::size_t mask = table_.size() - 1;
+  std::size_t slot = key & mask;
+  while (table_[slot].node != kNone) slot = (slot + 1) & mask;
+  table_[slot] = {key, node};
 }
 
-void KvBlocks::remove_child(std::int32_t node) {
-  Node& entry = nodes_[node];
-  std::int32_t* link = &buckets_[entry.key & (buckets_.size() - 1)];
-  while (*link != node) {
-    CHECK(*link != kNone, "a cached node is missing from the table");
-    link = &nodes_[*link].next_in_bucket;
+void KvBlocks::grow_table() {
+  std::vector<Slot> old(table_.size() * 2);
+  old.swap(table_);
+  for (const Slot& slot : old) {
+    if (slot.node != kNone) place(slot.key, slot.node);
   }
-  *link = entry.next_in_bucket;
-  if (entry.parent != kNone) --nodes_[entry.parent].children;
+}
+
+void KvBlocks::insert_child(std::int32_t node) {
+  if (2 * (node_count() + 1) > table_.size()) grow_table();
+  place(key_of(node), node);
+  const std::int32_t parent = nodes_[node].parent;
+  if (parent != kNone) ++nodes_[parent].children;
+}
+
+// Linear probing without tombstones: what follows the gap moves back where it may.
+void KvBlocks::remove_child(std::int32_t node) {
+  const std::size_t mask = table_.size() - 1;
+  std::size_t gap = key_of(node) & mask;
+  while (table_[gap].node != node) {
+    CHECK(table_[gap].node != kNone, "a cached node is missing from the table");
+    gap = (gap + 1) & mask;
+  }
+  for (std::size_t next = (gap + 1) & mask; table_[next].node != kNone; next = (next + 1) & mask) {
+    const std::size_t home = table_[next].key & mask;
+    if (((next - home) & mask) < ((next - gap) & mask)) continue;
+    table_[gap] = table_[next];
+    gap = next;
+  }
+  table_[gap] = Slot{};
+  const std::int32_t parent = nodes_[node].parent;
+  if (parent != kNone) --nodes_[parent].children;
 }
 
 // Splits a node and all its copies at `position`. The new node takes the head, so that children keep
@@ -208,18 +257,16 @@ void KvBlocks::split(std::int32_t node, std::int32_t position) {
   upper.parent = lower.parent;
   upper.first = lower.first;
   upper.last = position;
+  split_content_.assign(content_of(node).begin(), content_of(node).end());
+  resize_content(node, 0);
   std::int32_t left = (position - lower.first) * block_size_;
-  std::size_t i = 0;
-  for (; left > 0 && lower.content[i].length() <= left; ++i) {
-    left -= lower.content[i].length();
-    upper.content.push_back(lower.content[i]);
+  for (Stretch stretch : split_content_) {
+    const std::int32_t length = std::min(left, stretch.length());
+    if (length > 0) add_stretch(head, {stretch.stream, stretch.from, stretch.from + length});
+    left -= length;
+    stretch.from += length;
+    if (stretch.length() > 0) add_stretch(node, stretch);
   }
-  if (left > 0) {
-    const Stretch whole = lower.content[i];
-    upper.content.push_back({whole.stream, whole.from, whole.from + left});
-    lower.content[i].from += left;
-  }
-  lower.content.erase(lower.content.begin(), lower.content.begin() + static_cast<std::ptrdiff_t>(i));
   lower.first = position;
   lower.parent = head;
 
@@ -262,26 +309,25 @@ void KvBlocks::add_copy(std::int32_t node, std::int32_t run) {
 
 void KvBlocks::append_content(std::int32_t node, const TokenSequence& tokens, Cursor& cursor,
                               std::int32_t count) {
-  std::vector<Stretch>& content = nodes_[node].content;
   // Eviction shortens a node without touching its content: cut what is gone before adding to it.
   std::int32_t kept = (nodes_[node].last - nodes_[node].first) * block_size_;
-  for (std::size_t i = 0; i < content.size(); ++i) {
-    if (content[i].length() < kept) {
-      kept -= content[i].length();
-      continue;
-    }
-    content[i].to = content[i].from + kept;
-    content.resize(kept == 0 ? i : i + 1);
-    break;
+  std::int32_t stretches = 0;
+  for (Stretch& stretch : content_of(node)) {
+    if (kept == 0) break;
+    stretch.to = stretch.from + std::min(kept, stretch.length());
+    kept -= stretch.length();
+    ++stretches;
   }
+  resize_content(node, stretches);
   while (count > 0) {
     Stretch piece = rest_at(tokens, cursor);
     piece.to = piece.from + std::min(count, piece.length());
+    const std::span<Stretch> content = content_of(node);
     if (!content.empty() && content.back().stream == piece.stream &&
         content.back().to == piece.from) {
       content.back().to = piece.to;
     } else {
-      content.push_back(piece);
+      add_stretch(node, piece);
     }
     count -= piece.length();
     advance(tokens, cursor, piece.length());
@@ -339,20 +385,28 @@ void KvBlocks::drop_run(std::int32_t run) {
   free_runs_.push_back(run);
 }
 
+// Which blocks a request gets, and what they cached, matters only when somebody looks content up or
+// blocks come back: until then taking is counting.
 void KvBlocks::take(BlockTable& table, std::int32_t count) {
-  pop_front(count);
+  CHECK(count >= 0 && count <= free_);
+  free_ -= count;
+  owed_ += count;
   table.anonymous += count;
 }
 
 void KvBlocks::reserve(BlockTable& table, std::int32_t count) {
-  pop_front(count);
+  take(table, count);
+  table.anonymous -= count;
   table.reserved += count;
+}
+
+void KvBlocks::settle() {
+  if (owed_ > 0) pop_front(owed_);
+  owed_ = 0;
 }
 
 // Takes blocks from the front of the free list; what they cached is gone.
 void KvBlocks::pop_front(std::int32_t count) {
-  CHECK(count >= 0 && count <= free_);
-  free_ -= count;
   while (count > 0) {
     const std::int32_t front = free_head_;
     Run& run = runs_[front];
@@ -382,18 +436,23 @@ void KvBlocks::pop_front(std::int32_t count) {
 
 PrefixHit KvBlocks::look_up(const TokenSequence& tokens, std::int32_t max_tokens) {
   path_.clear();
+  missed_child_of_ = kUnknown;
   PrefixHit hit;
   if (!caching_) return hit;
+  settle();
   const std::int32_t limit = std::min(max_tokens, tokens.length()) / block_size_;
   Cursor cursor;
   std::int32_t parent = kNone;
   while (hit.blocks < limit) {
     const std::int32_t node = find_child(parent, tokens, cursor);
-    if (node == kNone) break;
+    if (node == kNone) {
+      missed_child_of_ = parent;
+      break;
+    }
     const Node& entry = nodes_[node];
     const std::int32_t wanted = std::min(entry.last - entry.first, limit - hit.blocks);
     const std::int32_t matched =
-        common_tokens(entry.content, tokens, cursor, wanted * block_size_) / block_size_;
+        common_tokens(node, tokens, cursor, wanted * block_size_) / block_size_;
     path_.push_back({node, matched});
     std::int32_t position = entry.first;
     const std::int32_t end = entry.first + matched;
@@ -465,6 +524,7 @@ std::int32_t KvBlocks::last_node(const BlockTable& table) const {
 void KvBlocks::register_content(BlockTable& table, const TokenSequence& tokens,
                                 std::int32_t blocks) {
   if (!caching_ || blocks <= table.registered) return;
+  settle();
   CHECK(blocks <= table.blocks() && blocks * block_size_ <= tokens.length());
   Cursor cursor = cursor_at(tokens, table.registered * block_size_);
   while (table.registered < blocks) {
@@ -474,13 +534,14 @@ void KvBlocks::register_content(BlockTable& table, const TokenSequence& tokens,
         parent != kNone && nodes_[parent].children == 0 &&
         runs_[nodes_[parent].first_copy].next_copy == kNone &&
         runs_[nodes_[parent].first_copy].owners == 1;
-    const std::int32_t same =
-        parent == kNone || nodes_[parent].children > 0 ? find_child(parent, tokens, cursor) : kNone;
+    const bool may_exist = (parent == kNone || nodes_[parent].children > 0) && parent != missed_child_of_;
+    missed_child_of_ = kUnknown;
+    const std::int32_t same = may_exist ? find_child(parent, tokens, cursor) : kNone;
     if (same != kNone) {
       // Content that somebody else registered before: ours is a further copy of it.
       const Node& entry = nodes_[same];
       const std::int32_t wanted = std::min(entry.last - entry.first, count);
-      count = common_tokens(entry.content, tokens, cursor, wanted * block_size_) / block_size_;
+      count = common_tokens(same, tokens, cursor, wanted * block_size_) / block_size_;
       std::int32_t node = same;
       if (count < entry.last - entry.first) {
         split(same, entry.first + count);
@@ -519,6 +580,7 @@ void KvBlocks::register_content(BlockTable& table, const TokenSequence& tokens,
 }
 
 void KvBlocks::release(BlockTable& table) {
+  settle();
   free_anonymous(table.anonymous + table.reserved);
   for (auto held = table.held.rbegin(); held != table.held.rend(); ++held) {
     collect_pieces(*held);
@@ -547,25 +609,25 @@ void KvBlocks::check_consistency() const {
     previous = run;
   }
   CHECK(previous == free_tail_);
-  CHECK(free_blocks == free_ && free_ <= usable_);
+  CHECK(free_blocks == free_ + owed_ && free_blocks <= usable_);
   std::vector<std::int32_t> children(nodes_.size(), 0);
   std::size_t reachable = 0;
-  for (std::int32_t head : buckets_) {
-    for (std::int32_t node = head; node != kNone; node = nodes_[node].next_in_bucket) {
-      const Node& entry = nodes_[node];
-      ++reachable;
-      if (entry.parent != kNone) {
-        ++children[entry.parent];
-        CHECK(nodes_[entry.parent].last == entry.first);
-      }
-      std::int32_t last = entry.first;
-      for (std::int32_t copy = entry.first_copy; copy != kNone; copy = runs_[copy].next_copy) {
-        CHECK(runs_[copy].node == node && runs_[copy].begin == entry.first);
-        CHECK(runs_[copy].in_free_list == (runs_[copy].owners == 0));
-        last = std::max(last, runs_[copy].end);
-      }
-      CHECK(last == entry.last && entry.last > entry.first);
+  for (const Slot& slot : table_) {
+    if (slot.node == kNone) continue;
+    const Node& entry = nodes_[slot.node];
+    ++reachable;
+    CHECK(key_of(slot.node) == slot.key);
+    if (entry.parent != kNone) {
+      ++children[entry.parent];
+      CHECK(nodes_[entry.parent].last == entry.first);
     }
+    std::int32_t last = entry.first;
+    for (std::int32_t copy = entry.first_copy; copy != kNone; copy = runs_[copy].next_copy) {
+      CHECK(runs_[copy].node == slot.node && runs_[copy].begin == entry.first);
+      CHECK(runs_[copy].in_free_list == (runs_[copy].owners == 0));
+      last = std::max(last, runs_[copy].end);
+    }
+    CHECK(last == entry.last && entry.last > entry.first);
   }
   CHECK(reachable == node_count());
   for (std::size_t node = 0; node < nodes_.size(); ++node) {

@@ -4,7 +4,9 @@
 // owner set, one content and one place in the free list, so that work per request does not grow with
 // its number of blocks.
 
+#include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "sim/workload/request.h"
@@ -27,10 +29,10 @@ struct BlockTable {
     std::int32_t run = -1;   // first piece; later pieces follow by Run::split_next
     std::int32_t end = 0;    // block position in the chain where this hold ends
   };
-  std::vector<Held> held;
   std::int32_t registered = 0;
   std::int32_t anonymous = 0;
   std::int32_t reserved = 0;
+  std::vector<Held> held;
   std::int32_t blocks() const { return registered + anonymous; }
 };
 
@@ -63,6 +65,7 @@ class KvBlocks {
   /// Takes `count` blocks as the fixed reserve of the request.
   void reserve(BlockTable& table, std::int32_t count);
   /// Registers the content of the table's blocks up to `blocks` (all of them full). No-op without caching.
+  /// Content that only its own request can ask for again may be registered late, but before release().
   void register_content(BlockTable& table, const TokenSequence& tokens, std::int32_t blocks);
   /// Gives every block back, tail first, and empties the table.
   void release(BlockTable& table);
@@ -74,17 +77,20 @@ class KvBlocks {
 
  private:
   static constexpr std::int32_t kNone = -1;
+  static constexpr std::int32_t kUnknown = -2;
 
-  // A stretch of a chain of blocks that every copy shares; the prefix tree's node.
-  struct Node {
+  // A stretch of a chain of blocks that every copy shares; the prefix tree's node. One cache line:
+  // content of up to two stretches stands in it, longer content in more_[more].
+  struct alignas(64) Node {
     std::int32_t parent = kNone;
     std::int32_t first = 0, last = 0;      // block positions [first, last)
     std::int32_t first_copy = kNone;       // runs with this content, in order of registration
     std::int32_t children = 0;
-    std::int32_t next_in_bucket = kNone;
-    std::uint64_t key = 0;
-    std::vector<Stretch> content;          // at least (last - first) * block_size tokens
+    std::int32_t stretches = 0;            // they cover at least (last - first) * block_size tokens
+    std::int32_t more = kNone;
+    std::array<Stretch, 2> few{};
   };
+  static_assert(sizeof(Node) == 64);
   // Consecutive physical blocks with one owner set: a copy of [node.first, end) or anonymous.
   struct Run {
     std::int32_t node = kNone;             // kNone: anonymous blocks, `end` counts them
@@ -109,15 +115,21 @@ class KvBlocks {
   static Stretch rest_at(const TokenSequence& tokens, const Cursor& cursor);
   static void advance(const TokenSequence& tokens, Cursor& cursor, std::int32_t count);
   std::uint64_t key_of_block(std::int32_t parent, const TokenSequence& tokens, Cursor cursor) const;
-  std::uint64_t key_of_content(std::int32_t parent, const std::vector<Stretch>& content) const;
-  std::int32_t common_tokens(const std::vector<Stretch>& content, const TokenSequence& tokens,
-                             Cursor cursor, std::int32_t limit) const;
+  std::uint64_t key_of(std::int32_t node) const;
+  std::int32_t common_tokens(std::int32_t node, const TokenSequence& tokens, Cursor cursor,
+                             std::int32_t limit) const;
+  std::span<const Stretch> content_of(std::int32_t node) const;
+  std::span<Stretch> content_of(std::int32_t node);
+  void add_stretch(std::int32_t node, const Stretch& stretch);
+  void resize_content(std::int32_t node, std::int32_t stretches);
   std::int32_t find_child(std::int32_t parent, const TokenSequence& tokens, const Cursor& cursor) const;
 
   std::int32_t new_node();
   std::int32_t new_run();
   void insert_child(std::int32_t node);
   void remove_child(std::int32_t node);
+  void place(std::uint64_t key, std::int32_t node);
+  void grow_table();
   void split(std::int32_t node, std::int32_t position);
   void add_copy(std::int32_t node, std::int32_t run);
   void append_content(std::int32_t node, const TokenSequence& tokens, Cursor& cursor, std::int32_t count);
@@ -129,6 +141,7 @@ class KvBlocks {
   void push_front(std::int32_t run);
   void insert_before(std::int32_t run, std::int32_t next);
   void pop_front(std::int32_t count);
+  void settle();
   void unlink(std::int32_t run);
   void free_anonymous(std::int32_t count);
   void drop_run(std::int32_t run);
@@ -136,13 +149,23 @@ class KvBlocks {
   std::int32_t usable_, block_size_;
   bool caching_, unhashed_first_;
   std::int32_t free_ = 0;
+  std::int32_t owed_ = 0;                  // blocks taken but not yet popped from the free list
   std::int32_t free_head_ = kNone, free_tail_ = kNone;
   std::vector<Node> nodes_;
   std::vector<Run> runs_;
   std::vector<std::int32_t> free_nodes_, free_runs_;
-  std::vector<std::int32_t> buckets_;      // hash table of nodes by (parent, first block)
+  std::vector<std::vector<Stretch>> more_;
+  std::vector<std::int32_t> free_more_;
+  // Nodes by (parent, first block): open addressing, at most half full.
+  struct Slot {
+    std::uint64_t key = 0;
+    std::int32_t node = kNone;
+  };
+  std::vector<Slot> table_;
+  std::int32_t missed_child_of_ = kUnknown;   // where the last look_up and touch found no child
   std::vector<PathStep> path_;             // of the last look_up
   std::vector<std::int32_t> pieces_;       // scratch
+  std::vector<Stretch> split_content_;     // scratch
 };
 
 }  // namespace fleetsim

@@ -72,7 +72,7 @@ void Replica::finish(SimTime now, Departures& departures) {
   InFlight& step = in_flight(0);
   CHECK(in_flight_count_ > 0 && step.end == now);
   setup_.meter->on_iteration(setup_.replica, step.shape, step.start, step.end - step.start,
-                             step.plan.kv_blocks_used);
+                             step.plan.kv_blocks_used, step.host_overhead);
   ++iterations_;
   finished_.clear();
   std::int64_t tokens = 0;
@@ -85,7 +85,7 @@ void Replica::finish(SimTime now, Departures& departures) {
       continue;
     }
     if (!planned.emits) continue;
-    tokens += request.request.output_tokens > 0 ? 1 : 0;
+    tokens += request.emits_tokens ? 1 : 0;
     deliver(request, now, ended);
     if (!ended) continue;
     leave(request, before, now);
@@ -146,7 +146,7 @@ void Replica::launch(InFlight& step, SimTime now) {
     const std::int64_t length = context + tokens;
     shape.tokens += tokens;
     all_emit = all_emit && planned.emits;
-    if (tokens == 1 && context >= planned.request->request.prompt_tokens) {
+    if (tokens == 1 && context >= planned.request->prompt_tokens) {
       ++shape.decode_requests;
       shape.decode_context += length;
       shape.decode_window_context += window > 0 ? std::min<std::int64_t>(length, window) : length;
@@ -176,8 +176,10 @@ void Replica::launch(InFlight& step, SimTime now) {
                  step.plan.scheduled.size() == scheduler_.running().size();
   step.scheduled_at = now;
   step.start = in_flight_count_ > 0 ? std::max(now, in_flight(in_flight_count_ - 1).end) : now;
-  const SimTime duration = to_sim_time(setup_.step_time->price(shape).total);
+  const Price price = setup_.step_time->price(shape);
+  const SimTime duration = to_sim_time(price.total);
   CHECK(duration > 0, "an iteration must take time");
+  step.host_overhead = to_sim_time(price.host_overhead);
   step.end = step.start + duration;
 }
 
@@ -205,7 +207,7 @@ void Replica::leave(EngineRequest& request, EngineState from, SimTime now) {
 // A token reaches the front end; every stream_interval tokens, and at the end, a chunk goes out.
 void Replica::deliver(EngineRequest& request, SimTime now, bool ended) {
   request.last_token = now;
-  if (request.request.output_tokens == 0) return;
+  if (!request.emits_tokens) return;
   if (request.first_token < 0) {
     request.first_token = request.last_chunk = now;
     request.tokens_since_chunk = 0;
@@ -232,7 +234,7 @@ void Replica::observe(const InFlight& step) {
   scheduled_.clear();
   for (const PlannedTokens& planned : step.plan.scheduled) {
     const std::int32_t context = planned.context + step.context_shift;
-    const bool prefill = planned.tokens > 1 || context < planned.request->request.prompt_tokens;
+    const bool prefill = planned.tokens > 1 || context < planned.request->prompt_tokens;
     scheduled_.push_back({planned.request->request.id, planned.tokens, context, prefill});
   }
   IterationRecord record;
@@ -259,8 +261,8 @@ std::int32_t Replica::silent_ends_possible() const {
   const std::int32_t window = static_cast<std::int32_t>(setup_.step_time->window());
   std::int32_t ends = kLookAheadIterations;
   for (const EngineRequest* request : scheduler_.running()) {
-    ends = std::min({ends, scheduler_.stop_after(*request) - request->generated - 1,
-                     scheduler_.length_limit(*request) - request->generated - depth_});
+    ends = std::min({ends, request->stop_after - request->generated - 1,
+                     request->length_limit - request->generated - depth_});
     // The window term of the price grows evenly only until a sequence fills its window.
     const std::int32_t length = request->computed - depth_ + 1;
     if (window > 0 && length < window) ends = std::min(ends, window - length - depth_ + 1);
@@ -287,6 +289,7 @@ void Replica::look_ahead() {
   }
   ends_.clear();
   kv_used_.clear();
+  host_overheads_.clear();
   base_shape_ = in_flight(0).shape;
   base_start_ = in_flight(0).start;
   for (int i = 0; i < depth_; ++i) {
@@ -294,6 +297,7 @@ void Replica::look_ahead() {
                                           in_flight(i).context_shift};
     ends_.push_back(in_flight(i).end);
     kv_used_.push_back(in_flight(i).plan.kv_blocks_used);
+    host_overheads_.push_back(in_flight(i).host_overhead);
   }
   std::int32_t free = blocks_.free();
   std::int32_t used = blocks_.used();
@@ -308,9 +312,11 @@ void Replica::look_ahead() {
     phase = phase == 0 ? block_size - 1 : phase - 1;
     shape.decode_context += shape.decode_requests;
     shape.decode_window_context += window_growth_;
-    const SimTime duration = to_sim_time(setup_.step_time->price(shape).total);
+    const Price price = setup_.step_time->price(shape);
+    const SimTime duration = to_sim_time(price.total);
     CHECK(duration > 0, "an iteration must take time");
     ends_.push_back(ends_.back() + duration);
+    host_overheads_.push_back(to_sim_time(price.host_overhead));
     kv_used_.push_back(setup_.planted_fault ? used - 1 : used);
   }
   silent_ends_ = silent;
@@ -338,7 +344,8 @@ void Replica::account_silent(std::int32_t iteration) {
   const SimTime start = iteration == 0 ? base_start_ : ends_[i - 1];
   const SimTime end = ends_[i];
   const BatchShape shape = shape_at(iteration);
-  setup_.meter->on_iteration(setup_.replica, shape, start, end - start, kv_used_[i]);
+  setup_.meter->on_iteration(setup_.replica, shape, start, end - start, kv_used_[i],
+                             host_overheads_[i]);
   setup_.meter->on_output_tokens(shape.decode_requests, end);
   ++iterations_;
   if (setup_.stream_interval == 1) {
@@ -372,10 +379,7 @@ void Replica::move_requests(std::int32_t from, std::int32_t to) {
     if (blocks > request->table.blocks()) {
       blocks_.take(request->table, blocks - request->table.blocks());
     }
-    const std::int32_t full = request->known_tokens() / block_size;
-    if (full > request->table.registered) {
-      blocks_.register_content(request->table, request->tokens(), full);
-    }
+    scheduler_.note_full(*request, request->known_tokens() / block_size);
   }
 }
 
@@ -398,6 +402,7 @@ void Replica::refresh_in_flight(std::int32_t committed) {
     entry.shape = shape_at(iteration);
     entry.start = iteration == 0 ? base_start_ : ends_[i - 1];
     entry.end = ends_[i];
+    entry.host_overhead = host_overheads_[i];
     const bool planned_before = iteration < depth_;
     entry.scheduled_at =
         planned_before ? base_[i].scheduled_at : ends_[i - static_cast<std::size_t>(depth_)];

@@ -82,7 +82,7 @@ class Replica {
   struct InFlight {
     IterationPlan plan;
     BatchShape shape;
-    SimTime scheduled_at = 0, start = 0, end = 0;
+    SimTime scheduled_at = 0, start = 0, end = 0, host_overhead = 0;
     std::int32_t context_shift = 0;   // contexts of the plan moved on by running ahead
     bool uniform = false;             // every running request decodes one token, nobody was admitted
     std::vector<RequestId> preempted; // ids, victims of calls right before that scheduled nothing included
@@ -121,10 +121,12 @@ class Replica {
   std::uint64_t arrivals_ = 0;
   std::vector<RequestId> preempted_before_;   // victims of calls that scheduled nothing
 
-  // ends_[i], kv_used_[i]: end of iteration i of the stretch and the blocks owned in it. The first
+  // ends_[i], kv_used_[i], host_overheads_[i]: end of iteration i of the stretch, the blocks owned in
+  // it, the exposed host time of it. The first
   // silent_ends_ ends change nothing that others see; 0: not running ahead.
   std::vector<SimTime> ends_;
   std::vector<std::int32_t> kv_used_;
+  std::vector<SimTime> host_overheads_;
   std::int32_t silent_ends_ = 0, committed_ = 0;
   BatchShape base_shape_;
   std::int64_t window_growth_ = 0;            // of decode_window_context an iteration

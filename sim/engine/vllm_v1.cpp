@@ -24,17 +24,6 @@ auto priority_key(const EngineRequest& request) {
 
 }  // namespace
 
-std::int32_t VllmV1::length_limit(const EngineRequest& request) const {
-  // Stops by length at max_tokens outputs, or when prompt + outputs reach max_model_len.
-  const std::int64_t room = rules_.max_model_len - request.request.prompt_tokens;
-  return static_cast<std::int32_t>(
-      std::min<std::int64_t>(request.request.max_tokens, std::max<std::int64_t>(room, 1)));
-}
-
-std::int32_t VllmV1::stop_after(const EngineRequest& request) const {
-  return std::min(request.request.output_tokens, length_limit(request));
-}
-
 void VllmV1::enqueue_waiting(EngineRequest& request, bool at_head) {
   request.state = EngineState::waiting;
   if (rules_.priority_policy) {
@@ -49,7 +38,16 @@ void VllmV1::enqueue_waiting(EngineRequest& request, bool at_head) {
   }
 }
 
-void VllmV1::add(EngineRequest& request) { enqueue_waiting(request, false); }
+// A request stops by length at max_tokens outputs, or when prompt + outputs reach max_model_len.
+void VllmV1::add(EngineRequest& request) {
+  const std::int64_t room = rules_.max_model_len - request.request.prompt_tokens;
+  request.prompt_tokens = request.request.prompt_tokens;
+  request.length_limit = static_cast<std::int32_t>(
+      std::min<std::int64_t>(request.request.max_tokens, std::max<std::int64_t>(room, 1)));
+  request.stop_after = std::min(request.request.output_tokens, request.length_limit);
+  request.emits_tokens = request.request.output_tokens > 0;
+  enqueue_waiting(request, false);
+}
 
 // --- planning ---------------------------------------------------------------------------------
 
@@ -67,7 +65,7 @@ void VllmV1::plan_running(IterationPlan& plan, std::int64_t& budget) {
     const bool limit_in_flight =
         rules_.async_scheduling && request.placeholders > 0 &&
         request.computed + 2 - request.placeholders >=
-            request.request.prompt_tokens + request.request.max_tokens;
+            request.prompt_tokens + request.length_limit;
     std::int64_t tokens = request.known_tokens() + request.placeholders - request.computed;
     if (rules_.long_prefill_token_threshold > 0) {
       tokens = std::min(tokens, rules_.long_prefill_token_threshold);
@@ -107,8 +105,7 @@ bool VllmV1::allocate_running(EngineRequest& request, std::int32_t tokens) {
       std::max(0, blocks_for(total, blocks_.block_size()) - request.table.blocks());
   if (need > blocks_.free()) return false;
   blocks_.take(request.table, need);
-  blocks_.register_content(request.table, request.tokens(),
-                           std::min(total, request.known_tokens()) / blocks_.block_size());
+  note_full(request, std::min(total, request.known_tokens()) / blocks_.block_size());
   return true;
 }
 
@@ -157,7 +154,8 @@ bool VllmV1::admit(EngineRequest& request, std::int64_t budget, IterationPlan& p
   blocks_.touch(request.table);
   blocks_.reserve(request.table, static_cast<std::int32_t>(rules_.window_blocks_per_request));
   blocks_.take(request.table, blocks_for(slots, block_size) - hit.blocks);
-  blocks_.register_content(request.table, request.tokens(), std::min(slots, known) / block_size);
+  request.full_blocks = hit.blocks;
+  note_full(request, std::min(slots, known) / block_size);
   request.computed = cached;
   if (request.cached_tokens < 0) request.cached_tokens = cached;
   request.state = EngineState::running;
@@ -186,7 +184,7 @@ std::size_t VllmV1::victim() const {
 void VllmV1::preempt(std::size_t index, IterationPlan& plan) {
   EngineRequest& request = *running_[index];
   running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
-  blocks_.release(request.table);
+  release(request);
   request.computed = 0;
   request.placeholders = 0;
   ++request.preemptions;
@@ -217,19 +215,33 @@ bool VllmV1::apply(const PlannedTokens& planned) {
   --request.steps_in_flight;
   if (request.state == EngineState::ended || !planned.emits) return false;
   const bool stale = planned.preemptions != request.preemptions;
-  if (request.request.output_tokens > 0) ++request.generated;
+  if (request.emits_tokens) ++request.generated;
   if (rules_.async_scheduling && !stale) {
     --request.placeholders;
-    blocks_.register_content(request.table, request.tokens(),
-                             (request.computed - request.placeholders) / blocks_.block_size());
+    note_full(request, (request.computed - request.placeholders) / blocks_.block_size());
   }
-  if (request.generated < stop_after(request)) return false;
+  if (request.generated < request.stop_after) return false;
   end(request);
   return true;
 }
 
-void VllmV1::end(EngineRequest& request) {
+void VllmV1::note_full(EngineRequest& request, std::int32_t blocks) {
+  if (blocks <= request.full_blocks) return;
+  request.full_blocks = blocks;
+  const std::int32_t of_prompt = std::min(blocks, request.prompt_tokens / blocks_.block_size());
+  if (of_prompt > request.table.registered) {
+    blocks_.register_content(request.table, request.tokens(), of_prompt);
+  }
+}
+
+void VllmV1::release(EngineRequest& request) {
+  blocks_.register_content(request.table, request.tokens(), request.full_blocks);
   blocks_.release(request.table);
+  request.full_blocks = 0;
+}
+
+void VllmV1::end(EngineRequest& request) {
+  release(request);
   if (request.state == EngineState::running) {
     running_.erase(std::find(running_.begin(), running_.end(), &request));
   } else {

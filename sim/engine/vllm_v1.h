@@ -53,9 +53,9 @@ class VllmV1 {
   const std::vector<EngineRequest*>& running() const { return running_; }
   std::size_t waiting_count() const { return waiting_.size(); }
 
-  /// Output tokens after which the request stops by length, by EOS included or not.
-  std::int32_t length_limit(const EngineRequest& request) const;
-  std::int32_t stop_after(const EngineRequest& request) const;
+  /// The engine registers the request's first `blocks` blocks now. Those of the prompt become shareable
+  /// at once; blocks with generated tokens, which nobody else can ask for, are registered on release.
+  void note_full(EngineRequest& request, std::int32_t blocks);
 
  private:
   void plan_running(IterationPlan& plan, std::int64_t& budget);
@@ -68,6 +68,7 @@ class VllmV1 {
   void finish_plan(IterationPlan& plan);
   void enqueue_waiting(EngineRequest& request, bool at_head);
   void end(EngineRequest& request);
+  void release(EngineRequest& request);
 
   const EngineRules& rules_;
   KvBlocks& blocks_;
