@@ -165,8 +165,9 @@ void KvBlocks::resize_content(std::int32_t node, std::int32_t stretches) {
 // --- the tree ---------------------------------------------------------------------------------
 
 std::int32_t KvBlocks::find_child(std::int32_t parent, const TokenSequence& tokens,
-                                  const Cursor& cursor) const {
+                                  const Cursor& cursor) {
   const std::uint64_t key = key_of_block(parent, tokens, cursor);
+  if (missed_ && key == missed_key_) return kNone;  // an admission asks twice
   const std::size_t mask = table_.size() - 1;
   for (std::size_t slot = key & mask; table_[slot].node != kNone; slot = (slot + 1) & mask) {
     if (table_[slot].key != key) continue;
@@ -176,6 +177,8 @@ std::int32_t KvBlocks::find_child(std::int32_t parent, const TokenSequence& toke
       return table_[slot].node;
     }
   }
+  missed_ = true;
+  missed_key_ = key;
   return kNone;
 }
 
@@ -223,6 +226,7 @@ void KvBlocks::grow_table() {
 void KvBlocks::insert_child(std::int32_t node) {
   if (2 * (node_count() + 1) > table_.size()) grow_table();
   place(key_of(node), node);
+  missed_ = false;
   const std::int32_t parent = nodes_[node].parent;
   if (parent != kNone) ++nodes_[parent].children;
 }
@@ -436,7 +440,6 @@ void KvBlocks::pop_front(std::int32_t count) {
 
 PrefixHit KvBlocks::look_up(const TokenSequence& tokens, std::int32_t max_tokens) {
   path_.clear();
-  missed_child_of_ = kUnknown;
   PrefixHit hit;
   if (!caching_) return hit;
   settle();
@@ -445,10 +448,7 @@ PrefixHit KvBlocks::look_up(const TokenSequence& tokens, std::int32_t max_tokens
   std::int32_t parent = kNone;
   while (hit.blocks < limit) {
     const std::int32_t node = find_child(parent, tokens, cursor);
-    if (node == kNone) {
-      missed_child_of_ = parent;
-      break;
-    }
+    if (node == kNone) break;
     const Node& entry = nodes_[node];
     const std::int32_t wanted = std::min(entry.last - entry.first, limit - hit.blocks);
     const std::int32_t matched =
@@ -534,8 +534,7 @@ void KvBlocks::register_content(BlockTable& table, const TokenSequence& tokens,
         parent != kNone && nodes_[parent].children == 0 &&
         runs_[nodes_[parent].first_copy].next_copy == kNone &&
         runs_[nodes_[parent].first_copy].owners == 1;
-    const bool may_exist = (parent == kNone || nodes_[parent].children > 0) && parent != missed_child_of_;
-    missed_child_of_ = kUnknown;
+    const bool may_exist = parent == kNone || nodes_[parent].children > 0;
     const std::int32_t same = may_exist ? find_child(parent, tokens, cursor) : kNone;
     if (same != kNone) {
       // Content that somebody else registered before: ours is a further copy of it.

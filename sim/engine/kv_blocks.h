@@ -77,7 +77,6 @@ class KvBlocks {
 
  private:
   static constexpr std::int32_t kNone = -1;
-  static constexpr std::int32_t kUnknown = -2;
 
   // A stretch of a chain of blocks that every copy shares; the prefix tree's node. One cache line:
   // content of up to two stretches stands in it, longer content in more_[more].
@@ -122,7 +121,7 @@ class KvBlocks {
   std::span<Stretch> content_of(std::int32_t node);
   void add_stretch(std::int32_t node, const Stretch& stretch);
   void resize_content(std::int32_t node, std::int32_t stretches);
-  std::int32_t find_child(std::int32_t parent, const TokenSequence& tokens, const Cursor& cursor) const;
+  std::int32_t find_child(std::int32_t parent, const TokenSequence& tokens, const Cursor& cursor);
 
   std::int32_t new_node();
   std::int32_t new_run();
@@ -162,7 +161,8 @@ class KvBlocks {
     std::int32_t node = kNone;
   };
   std::vector<Slot> table_;
-  std::int32_t missed_child_of_ = kUnknown;   // where the last look_up and touch found no child
+  std::uint64_t missed_key_ = 0;           // of the last child that was not found
+  bool missed_ = false;                    // and has not been inserted since
   std::vector<PathStep> path_;             // of the last look_up
   std::vector<std::int32_t> pieces_;       // scratch
   std::vector<Stretch> split_content_;     // scratch
