@@ -10,7 +10,7 @@
 namespace fleetsim {
 namespace {
 
-constexpr std::chrono::milliseconds kPause{100};   // between two drawings
+constexpr std::chrono::milliseconds kPause{100};  // between two drawings
 constexpr int kCells = 24;
 
 std::string bar(double share) {
@@ -22,7 +22,8 @@ std::string bar(double share) {
 
 }  // namespace
 
-ProgressBar::ProgressBar() : on_(isatty(STDERR_FILENO) != 0), started_(std::chrono::steady_clock::now()) {}
+ProgressBar::ProgressBar()
+    : on_(isatty(STDERR_FILENO) != 0), started_(std::chrono::steady_clock::now()) {}
 
 ProgressBar::~ProgressBar() { clear(); }
 
@@ -34,7 +35,8 @@ void ProgressBar::run_at(SimTime now, SimTime end, std::int64_t arrived) {
   shown_ = clock;
   const double elapsed = std::chrono::duration<double>(clock - started_).count();
   const std::string rate =
-      elapsed > 0 ? count_text(static_cast<std::int64_t>(static_cast<double>(arrived) / elapsed)) : "0";
+      elapsed > 0 ? count_text(static_cast<std::int64_t>(static_cast<double>(arrived) / elapsed))
+                  : "0";
   if (end == kNever || end <= 0) {
     show(fmt::format("{} requests, {}/s, at {} of simulated time", count_text(arrived), rate,
                      duration_text(to_seconds(now).value)));
@@ -58,6 +60,9 @@ void ProgressBar::clear() {
   show("");
 }
 
-void ProgressBar::show(const std::string& line) { std::fprintf(stderr, "\r\033[K%s", line.c_str()); std::fflush(stderr); }
+void ProgressBar::show(const std::string& line) {
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
+  std::fflush(stderr);
+}
 
 }  // namespace fleetsim

@@ -1,5 +1,6 @@
 #pragma once
-// Progress of a run on a terminal: share done, rate and time left. Silent when stderr is no terminal.
+// Progress of a run on a terminal: share done, rate and time left. Silent when stderr is no
+// terminal.
 
 #include <chrono>
 #include <cstdint>

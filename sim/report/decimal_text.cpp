@@ -76,8 +76,9 @@ std::string duration_text(double seconds, int significant) {
     double above, seconds;
     const char* name;
   };
-  static constexpr Unit kUnits[] = {{172'800, 86'400, "days"}, {7'200, 3'600, "h"}, {180, 60, "min"},
-                                    {0.9995, 1, "s"},          {0.9995e-3, 1e-3, "ms"}, {0, 1e-6, "µs"}};
+  static constexpr Unit kUnits[] = {{172'800, 86'400, "days"}, {7'200, 3'600, "h"},
+                                    {180, 60, "min"},          {0.9995, 1, "s"},
+                                    {0.9995e-3, 1e-3, "ms"},   {0, 1e-6, "µs"}};
   if (size == 0) return "0 s";
   for (const Unit& unit : kUnits)
     if (size >= unit.above)

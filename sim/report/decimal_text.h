@@ -1,5 +1,6 @@
 #pragma once
-// Numbers as text in output files: locale-free, exact for clock times, shortest round trip for doubles.
+// Numbers as text in output files: locale-free, exact for clock times, shortest round trip for
+// doubles.
 
 #include <fmt/format.h>
 

@@ -33,7 +33,8 @@ const Json& deciding_section(const Json& sections) {
   const auto strain = [](const Json& section) {
     double worst = 0;
     for (const Json& limit : section.at("window").at("limits"))
-      worst = std::max(worst, number_or_infinity(limit.at("worst_window_s")) / limit.at("limit_s").get<double>());
+      worst = std::max(worst, number_or_infinity(limit.at("worst_window_s")) /
+                                  limit.at("limit_s").get<double>());
     return section.at("met").get<bool>() ? worst : worst + 1e6;
   };
   return *std::max_element(sections.begin(), sections.end(),
@@ -44,7 +45,8 @@ std::string slo_text(const Json& data) {
   const Json& section = deciding_section(data.at("slo"));
   const bool met = data.at("slo_met").get<bool>();
   const Json& window = section.at("window");
-  std::string text = fmt::format("SLO {} in the {}", met ? "met" : "missed", window_text(window.at("length_s").get<double>()));
+  std::string text = fmt::format("SLO {} in the {}", met ? "met" : "missed",
+                                 window_text(window.at("length_s").get<double>()));
   const std::string name = section.at("class").get<std::string>();
   if (data.at("slo").size() > 1) text += name.empty() ? "" : fmt::format(" of class {}", name);
   for (const Json& limit : window.at("limits"))
@@ -55,20 +57,26 @@ std::string slo_text(const Json& data) {
 
 std::string throughput_sentence(const Json& data) {
   const Json& summary = data.at("summary");
-  std::string text = fmt::format("{} requests/s served", number_text(summary.at("throughput").at("requests_per_s").get<double>()));
+  std::string text =
+      fmt::format("{} requests/s served",
+                  number_text(summary.at("throughput").at("requests_per_s").get<double>()));
   const Json& latency = summary.at("latency");
-  if (latency.contains("e2e")) text += fmt::format(", p95 e2e {}", duration_text(latency.at("e2e").at("p95").get<double>()));
-  return text + fmt::format(", GPUs busy {} of the time", percent_text(summary.at("fleet").at("busy").get<double>()));
+  if (latency.contains("e2e"))
+    text += fmt::format(", p95 e2e {}", duration_text(latency.at("e2e").at("p95").get<double>()));
+  return text + fmt::format(", GPUs busy {} of the time",
+                            percent_text(summary.at("fleet").at("busy").get<double>()));
 }
 
 std::string seeds_sentence(const Json& data) {
   const Json& seeds = data.at("seeds");
   if (data.at("slo").empty() || seeds.size() < 2) return "";
-  const auto met = std::count_if(seeds.begin(), seeds.end(), [](const Json& one) { return one.at("met").get<bool>(); });
+  const auto met = std::count_if(seeds.begin(), seeds.end(),
+                                 [](const Json& one) { return one.at("met").get<bool>(); });
   const auto all = static_cast<std::ptrdiff_t>(seeds.size());
   if (met == all) return fmt::format("The objective is met with all {} seeds.", all);
   if (met == 0) return fmt::format("The objective is missed with all {} seeds.", all);
-  return fmt::format("The objective is met with {} of {} seeds: this fleet stands on the edge.", met, all);
+  return fmt::format("The objective is met with {} of {} seeds: this fleet stands on the edge.",
+                     met, all);
 }
 
 std::string lost_sentence(const Json& requests) {
@@ -82,20 +90,25 @@ std::string lost_sentence(const Json& requests) {
   add("lost", "lost");
   add("unfinished", "unfinished");
   if (text.empty()) return "";
-  return fmt::format("Of {} requests that arrived: {}.", count_text(requests.at("arrived").get<std::int64_t>()), text);
+  return fmt::format("Of {} requests that arrived: {}.",
+                     count_text(requests.at("arrived").get<std::int64_t>()), text);
 }
 
 std::string work_sentence(const Json& data) {
   const Json& fleet = data.at("summary").at("fleet");
-  std::string text = fmt::format("GPUs run a forward pass {} of the time, {} requests in a batch on average",
-                                 percent_text(fleet.at("busy").get<double>()),
-                                 number_text(fleet.at("batch_mean").get<double>()));
+  std::string text =
+      fmt::format("GPUs run a forward pass {} of the time, {} requests in a batch on average",
+                  percent_text(fleet.at("busy").get<double>()),
+                  number_text(fleet.at("batch_mean").get<double>()));
   if (fleet.at("kv_blocks_total").get<std::int64_t>() > 0)
     text += fmt::format("; KV blocks in use: {} on average, {} at the peak of a replica",
-                        percent_text(fleet.at("kv_blocks_mean").get<double>() / fleet.at("kv_blocks_total").get<double>()),
-                        percent_text(fleet.at("kv_blocks_peak").get<double>() / fleet.at("kv_blocks_total").get<double>()));
+                        percent_text(fleet.at("kv_blocks_mean").get<double>() /
+                                     fleet.at("kv_blocks_total").get<double>()),
+                        percent_text(fleet.at("kv_blocks_peak").get<double>() /
+                                     fleet.at("kv_blocks_total").get<double>()));
   const auto preemptions = fleet.at("preemptions").get<std::int64_t>();
-  return text + (preemptions ? fmt::format("; {} preemptions.", count_text(preemptions)) : "; no preemption.");
+  return text + (preemptions ? fmt::format("; {} preemptions.", count_text(preemptions))
+                             : "; no preemption.");
 }
 
 std::string time_sentence(const Json& data) {
@@ -109,7 +122,8 @@ std::string time_sentence(const Json& data) {
       share = value.get<double>();
     }
   if (largest.empty()) return "";
-  return fmt::format("Most GPU time goes to {}, {}; {} is idle.", part_title(largest), percent_text(share),
+  return fmt::format("Most GPU time goes to {}, {}; {} is idle.", part_title(largest),
+                     percent_text(share),
                      percent_text(summary.at("time_breakdown").at("idle").get<double>()));
 }
 
@@ -126,9 +140,11 @@ std::string gpu_short_name(const std::string& gpu) {
 std::string fleet_text(const Json& data) {
   std::string text;
   for (const Json& pool : data.at("pools")) {
-    const auto gpus = pool.at("replicas").get<std::int64_t>() * pool.at("gpus_per_replica").get<std::int64_t>();
+    const auto gpus =
+        pool.at("replicas").get<std::int64_t>() * pool.at("gpus_per_replica").get<std::int64_t>();
     const std::string gpu = pool.at("gpu").is_string() ? pool.at("gpu").get<std::string>() : "";
-    text += fmt::format("{}{} × {}", text.empty() ? "" : " + ", count_text(gpus), gpu_short_name(gpu));
+    text +=
+        fmt::format("{}{} × {}", text.empty() ? "" : " + ", count_text(gpus), gpu_short_name(gpu));
   }
   return text;
 }
@@ -139,7 +155,9 @@ std::string of_limit_text(const Json& limit) {
   if (!std::isfinite(worst)) return fmt::format("not reached (limit {})", duration_text(allowed));
   int digits = 3;
   // 3.0004 s against 3 s must not read "3 s of 3 s"
-  while (digits < 9 && worst != allowed && duration_text(worst, digits) == duration_text(allowed, digits)) ++digits;
+  while (digits < 9 && worst != allowed &&
+         duration_text(worst, digits) == duration_text(allowed, digits))
+    ++digits;
   return fmt::format("{} of {}", duration_text(worst, digits), duration_text(allowed));
 }
 
@@ -149,7 +167,8 @@ std::string headroom_text(const Json& data) {
   const bool met = headroom.at("met_as_written").get<bool>();
   const Json& turn = headroom.at("turns_at_percent");
   const auto probed = headroom.at("probed_to_percent").get<std::int64_t>();
-  if (met && turn.is_number()) return fmt::format("missed from +{} % load", turn.get<std::int64_t>());
+  if (met && turn.is_number())
+    return fmt::format("missed from +{} % load", turn.get<std::int64_t>());
   if (met) return fmt::format("still met at +{} % load", probed);
   if (turn.is_number()) return fmt::format("met up to −{} % load", -turn.get<std::int64_t>());
   return fmt::format("missed even at −{} % load", -probed);
@@ -179,7 +198,8 @@ std::vector<std::string> reasons(const Json& data) {
   if (summary.at("stopped_early").get<bool>())
     add("The run was stopped before its end: every figure is partial.");
   if (summary.at("saturated").get<bool>())
-    add("Saturated: the backlog kept growing until arrivals ended; with a longer run the latencies would be longer.");
+    add("Saturated: the backlog kept growing until arrivals ended; with a longer run the latencies "
+        "would be longer.");
   add(seeds_sentence(data));
   add(lost_sentence(summary.at("requests")));
   add(work_sentence(data));

@@ -18,7 +18,8 @@ std::vector<std::string> reasons(const nlohmann::ordered_json& data);
 std::string fleet_text(const nlohmann::ordered_json& data);
 /// "h100-sxm" -> "H100".
 std::string gpu_short_name(const std::string& gpu);
-/// A percentile of seconds that may be null, beside its limit: "2.9 s of 3 s", "not reached (limit 3 s)".
+/// A percentile of seconds that may be null, beside its limit: "2.9 s of 3 s", "not reached (limit
+/// 3 s)".
 std::string of_limit_text(const nlohmann::ordered_json& limit);
 /// "missed from +2 % load"; empty when the headroom was not searched.
 std::string headroom_text(const nlohmann::ordered_json& data);

@@ -38,7 +38,8 @@ std::string iterations_header(const Scenario& scenario, const Deployment& deploy
     json["tp"] = scenario.pools.at(pool).parallelism.tp;
   };
   add_pool(header, 0);
-  for (std::size_t pool = 0; deployment.pools.size() > 1 && pool < deployment.pools.size(); ++pool) {
+  for (std::size_t pool = 0; deployment.pools.size() > 1 && pool < deployment.pools.size();
+       ++pool) {
     Json one = {{"pool", deployment.pools[pool].name}};
     add_pool(one, pool);
     header["pools"].push_back(std::move(one));
@@ -46,7 +47,8 @@ std::string iterations_header(const Scenario& scenario, const Deployment& deploy
   return header.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-void append_iteration_line(fmt::memory_buffer& out, const IterationRecord& record, const RecordNames& names) {
+void append_iteration_line(fmt::memory_buffer& out, const IterationRecord& record,
+                           const RecordNames& names) {
   append_text(out, "{\"t\":");
   append_seconds(out, record.start);
   append_text(out, ",\"scheduled_at\":");
@@ -55,25 +57,27 @@ void append_iteration_line(fmt::memory_buffer& out, const IterationRecord& recor
   append_seconds(out, record.duration);
   append_text(out, ",\"pool\":");
   append_json_string(out, names.pools.at(static_cast<std::size_t>(record.pool)));
-  fmt::format_to(std::back_inserter(out), ",\"replica\":{},\"iteration\":{},\"scheduled\":[", record.replica,
-                 record.iteration);
+  fmt::format_to(std::back_inserter(out), ",\"replica\":{},\"iteration\":{},\"scheduled\":[",
+                 record.replica, record.iteration);
   bool first = true;
   for (const ScheduledTokens& one : record.scheduled) {
     append_text(out, first ? "{\"id\":" : ",{\"id\":");
     first = false;
     append_id(out, one.id, names);
-    fmt::format_to(std::back_inserter(out), ",\"tokens\":{},\"context\":{},\"phase\":\"{}\"}}", one.tokens,
-                   one.context, one.prefill ? "prefill" : "decode");
+    fmt::format_to(std::back_inserter(out), ",\"tokens\":{},\"context\":{},\"phase\":\"{}\"}}",
+                   one.tokens, one.context, one.prefill ? "prefill" : "decode");
   }
   append_text(out, "],\"preempted\":");
   append_ids(out, record.preempted, names);
   append_text(out, ",\"finished\":");
   append_ids(out, record.finished, names);
-  fmt::format_to(std::back_inserter(out), ",\"kv_blocks_used\":{},\"waiting\":{},\"running\":{}}}\n",
-                 record.kv_blocks_used, record.waiting, record.running);
+  fmt::format_to(std::back_inserter(out),
+                 ",\"kv_blocks_used\":{},\"waiting\":{},\"running\":{}}}\n", record.kv_blocks_used,
+                 record.waiting, record.running);
 }
 
-IterationsJsonl::IterationsJsonl(OutputFile& file, const std::string& header, const RecordNames& names)
+IterationsJsonl::IterationsJsonl(OutputFile& file, const std::string& header,
+                                 const RecordNames& names)
     : file_(file), names_(names) {
   file_.write(header);
 }

@@ -1,7 +1,7 @@
-// Names, label names and bucket bounds are vLLM's (vllm/v1/metrics/loggers.py, release 0.11), so that a
-// dashboard made for the real engine needs no change. Each pool is one `engine`. What vLLM observes per
-// gap between tokens is only known per request here: each gap counts at the mean of its request, which
-// keeps count and sum exact and blurs the buckets; the HELP line says so.
+// Names, label names and bucket bounds are vLLM's (vllm/v1/metrics/loggers.py, release 0.11), so
+// that a dashboard made for the real engine needs no change. Each pool is one `engine`. What vLLM
+// observes per gap between tokens is only known per request here: each gap counts at the mean of
+// its request, which keeps count and sum exact and blurs the buckets; the HELP line says so.
 
 #include "sim/report/openmetrics.h"
 
@@ -14,11 +14,11 @@
 namespace fleetsim {
 namespace {
 
-constexpr double kTtftBounds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5,  0.75,
-                                  1,     2.5,   5,    7.5,  10,   20,   40,   80,  160,  640,  2560};
+constexpr double kTtftBounds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75,
+                                  1,     2.5,   5,    7.5,  10,   20,   40,   80,  160,  640, 2560};
 constexpr double kTokenBounds[] = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5,
                                    0.75, 1,     2.5,  5,     7.5, 10,   20,  40,  80};
-constexpr double kRequestBounds[] = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,  15,  20,
+constexpr double kRequestBounds[] = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                                      30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
 
 struct HistogramRow {
@@ -34,8 +34,10 @@ const HistogramRow kHistogramRows[] = {
      "The older name of vllm:inter_token_latency_seconds.", kTokenBounds},
     {OpenMetrics::per_output_token, "vllm:request_time_per_output_token_seconds",
      "Mean time per output token of a request, first token left out.", kTokenBounds},
-    {OpenMetrics::e2e, "vllm:e2e_request_latency_seconds", "Arrival to last token.", kRequestBounds},
-    {OpenMetrics::queue, "vllm:request_queue_time_seconds", "Arrival to first scheduled.", kRequestBounds},
+    {OpenMetrics::e2e, "vllm:e2e_request_latency_seconds", "Arrival to last token.",
+     kRequestBounds},
+    {OpenMetrics::queue, "vllm:request_queue_time_seconds", "Arrival to first scheduled.",
+     kRequestBounds},
 };
 
 std::span<const double> bounds_of(OpenMetrics::Histogram histogram) {
@@ -48,8 +50,10 @@ std::string escaped(const std::string& label) {
   std::string text;
   for (const char c : label) {
     if (c == '\\' || c == '"') text += '\\';
-    if (c == '\n') text += "\\n";
-    else text += c;
+    if (c == '\n')
+      text += "\\n";
+    else
+      text += c;
   }
   return text;
 }
@@ -70,12 +74,13 @@ void append(std::string& out, fmt::format_string<Args...> format, Args&&... args
 
 OpenMetrics::OpenMetrics(const RecordNames& names)
     : names_(names),
-      interval_(15 * kNanosecondsPerSecond),   // Prometheus operators' usual scrape interval
+      interval_(15 * kNanosecondsPerSecond),  // Prometheus operators' usual scrape interval
       scrapes_(names.pools.size()) {}
 
 void OpenMetrics::Scrape::add(const Scrape& other) {
   for (std::size_t h = 0; h < kHistograms; ++h) {
-    for (std::size_t b = 0; b < kBucketsMax; ++b) histograms[h].buckets[b] += other.histograms[h].buckets[b];
+    for (std::size_t b = 0; b < kBucketsMax; ++b)
+      histograms[h].buckets[b] += other.histograms[h].buckets[b];
     histograms[h].sum += other.histograms[h].sum;
   }
   prompt_tokens += other.prompt_tokens;
@@ -92,8 +97,10 @@ OpenMetrics::Scrape& OpenMetrics::at(std::size_t pool, SimTime time) {
     interval_ *= 2;
     for (std::vector<Scrape>& scrapes : scrapes_) {
       for (std::size_t i = 0; i < scrapes.size(); ++i) {
-        if (i % 2) scrapes[i / 2].add(scrapes[i]);
-        else if (i) scrapes[i / 2] = scrapes[i];
+        if (i % 2)
+          scrapes[i / 2].add(scrapes[i]);
+        else if (i)
+          scrapes[i / 2] = scrapes[i];
       }
       scrapes.resize((scrapes.size() + 1) / 2);
     }
@@ -103,7 +110,8 @@ OpenMetrics::Scrape& OpenMetrics::at(std::size_t pool, SimTime time) {
   return scrapes_[pool][index];
 }
 
-void OpenMetrics::observe(Scrape& scrape, Histogram histogram, double seconds, std::int64_t count) const {
+void OpenMetrics::observe(Scrape& scrape, Histogram histogram, double seconds,
+                          std::int64_t count) const {
   const auto bounds = bounds_of(histogram);
   const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin();
   scrape.histograms[histogram].buckets[static_cast<std::size_t>(bucket)] += count;
@@ -111,7 +119,7 @@ void OpenMetrics::observe(Scrape& scrape, Histogram histogram, double seconds, s
 }
 
 void OpenMetrics::add(const RequestRecord& record) {
-  if (record.pool < 0) return;   // no engine saw it
+  if (record.pool < 0) return;  // no engine saw it
   const auto pool = static_cast<std::size_t>(record.pool);
   if (record.first_scheduled >= 0) {
     Scrape& scrape = at(pool, record.first_scheduled);
@@ -128,7 +136,7 @@ void OpenMetrics::add(const RequestRecord& record) {
   Scrape& scrape = at(pool, record.last_token);
   scrape.generation_tokens += record.output_tokens;
   scrape.preemptions += record.preemptions;
-  if (record.first_token < 0) scrape.prompt_tokens += record.prompt_tokens;   // prefill only
+  if (record.first_token < 0) scrape.prompt_tokens += record.prompt_tokens;  // prefill only
   if (record.first_token >= 0 && record.output_tokens > 1) {
     const double gap =
         to_seconds(record.last_token - record.first_token).value / (record.output_tokens - 1);
@@ -148,26 +156,31 @@ std::vector<std::vector<OpenMetrics::Scrape>> OpenMetrics::cumulated() const {
   std::size_t longest = 1;
   for (const auto& pool : sums) longest = std::max(longest, pool.size());
   for (auto& pool : sums) {
-    pool.resize(longest);   // every engine answers every scrape
+    pool.resize(longest);  // every engine answers every scrape
     for (std::size_t i = 1; i < pool.size(); ++i) pool[i].add(pool[i - 1]);
   }
   return sums;
 }
 
 std::string OpenMetrics::labels(std::size_t pool) const {
-  return fmt::format("model_name=\"{}\",engine=\"{}\"", escaped(names_.models[pool]), escaped(names_.pools[pool]));
+  return fmt::format("model_name=\"{}\",engine=\"{}\"", escaped(names_.models[pool]),
+                     escaped(names_.pools[pool]));
 }
 
-void OpenMetrics::append_counters(std::string& out, const std::vector<std::vector<Scrape>>& sums) const {
+void OpenMetrics::append_counters(std::string& out,
+                                  const std::vector<std::vector<Scrape>>& sums) const {
   struct Row {
     const char *name, *help;
     std::int64_t Scrape::*value;
   };
   static constexpr Row kRows[] = {
       {"vllm:prompt_tokens", "Prefill tokens processed.", &Scrape::prompt_tokens},
-      {"vllm:generation_tokens", "Tokens generated, counted when their request ends.", &Scrape::generation_tokens},
-      {"vllm:num_preemptions", "Preemptions, counted when their request ends.", &Scrape::preemptions},
-      {"vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.", &Scrape::prefix_queries},
+      {"vllm:generation_tokens", "Tokens generated, counted when their request ends.",
+       &Scrape::generation_tokens},
+      {"vllm:num_preemptions", "Preemptions, counted when their request ends.",
+       &Scrape::preemptions},
+      {"vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.",
+       &Scrape::prefix_queries},
       {"vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache.", &Scrape::prefix_hits}};
   const auto second = [&](std::size_t scrape) {
     return to_seconds(static_cast<SimTime>(scrape + 1) * interval_).value;
@@ -176,17 +189,22 @@ void OpenMetrics::append_counters(std::string& out, const std::vector<std::vecto
     append(out, "# TYPE {0} counter\n# HELP {0} {1}\n", row.name, row.help);
     for (std::size_t pool = 0; pool < sums.size(); ++pool)
       for (std::size_t i = 0; i < sums[pool].size(); ++i)
-        append(out, "{}_total{{{}}} {} {}\n", row.name, labels(pool), sums[pool][i].*row.value, second(i));
+        append(out, "{}_total{{{}}} {} {}\n", row.name, labels(pool), sums[pool][i].*row.value,
+               second(i));
   }
-  append(out, "# TYPE vllm:request_success counter\n# HELP vllm:request_success Requests that ended, by reason.\n");
+  append(out,
+         "# TYPE vllm:request_success counter\n# HELP vllm:request_success Requests that ended, by "
+         "reason.\n");
   for (std::size_t pool = 0; pool < sums.size(); ++pool)
-    for (const auto& [reason, value] : {std::pair{"stop", &Scrape::stopped}, std::pair{"abort", &Scrape::aborted}})
+    for (const auto& [reason, value] :
+         {std::pair{"stop", &Scrape::stopped}, std::pair{"abort", &Scrape::aborted}})
       for (std::size_t i = 0; i < sums[pool].size(); ++i)
-        append(out, "vllm:request_success_total{{{},finished_reason=\"{}\"}} {} {}\n", labels(pool), reason,
-               sums[pool][i].*value, second(i));
+        append(out, "vllm:request_success_total{{{},finished_reason=\"{}\"}} {} {}\n", labels(pool),
+               reason, sums[pool][i].*value, second(i));
 }
 
-void OpenMetrics::append_histograms(std::string& out, const std::vector<std::vector<Scrape>>& sums) const {
+void OpenMetrics::append_histograms(std::string& out,
+                                    const std::vector<std::vector<Scrape>>& sums) const {
   for (const HistogramRow& row : kHistogramRows) {
     append(out, "# TYPE {0} histogram\n# UNIT {0} seconds\n# HELP {0} {1}\n", row.name, row.help);
     for (std::size_t pool = 0; pool < sums.size(); ++pool)
@@ -196,8 +214,10 @@ void OpenMetrics::append_histograms(std::string& out, const std::vector<std::vec
         std::int64_t below = 0;
         for (std::size_t bucket = 0; bucket <= row.bounds.size(); ++bucket) {
           below += seen.buckets[bucket];
-          const std::string bound = bucket < row.bounds.size() ? le_text(row.bounds[bucket]) : "+Inf";
-          append(out, "{}_bucket{{{},le=\"{}\"}} {} {}\n", row.name, labels(pool), bound, below, second);
+          const std::string bound =
+              bucket < row.bounds.size() ? le_text(row.bounds[bucket]) : "+Inf";
+          append(out, "{}_bucket{{{},le=\"{}\"}} {} {}\n", row.name, labels(pool), bound, below,
+                 second);
         }
         append(out, "{}_count{{{}}} {} {}\n", row.name, labels(pool), below, second);
         append(out, "{}_sum{{{}}} {} {}\n", row.name, labels(pool), seen.sum, second);
@@ -205,7 +225,8 @@ void OpenMetrics::append_histograms(std::string& out, const std::vector<std::vec
   }
 }
 
-void OpenMetrics::append_gauges(std::string& out, const std::vector<TimeseriesPoint>& points) const {
+void OpenMetrics::append_gauges(std::string& out,
+                                const std::vector<TimeseriesPoint>& points) const {
   struct Row {
     const char *name, *help;
     double (*value)(const TimeseriesPoint&, std::int64_t kv_blocks);
@@ -216,7 +237,8 @@ void OpenMetrics::append_gauges(std::string& out, const std::vector<TimeseriesPo
   const Row rows[] = {
       {"vllm:num_requests_running", "Requests in execution batches, over the replicas of the pool.",
        [](const TimeseriesPoint& point, std::int64_t) { return point.running; }},
-      {"vllm:num_requests_waiting", "Requests waiting to be processed, over the replicas of the pool.",
+      {"vllm:num_requests_waiting",
+       "Requests waiting to be processed, over the replicas of the pool.",
        [](const TimeseriesPoint& point, std::int64_t) { return point.queue; }},
       {"vllm:kv_cache_usage_perc", "KV-cache use, mean over replicas; 1 is full.", kv},
       {"vllm:gpu_cache_usage_perc", "The older name of vllm:kv_cache_usage_perc.", kv}};
@@ -225,7 +247,8 @@ void OpenMetrics::append_gauges(std::string& out, const std::vector<TimeseriesPo
     for (std::size_t pool = 0; pool < names_.pools.size(); ++pool)
       for (const TimeseriesPoint& point : points)
         if (static_cast<std::size_t>(point.pool) == pool)
-          append(out, "{}{{{}}} {} {}\n", row.name, labels(pool), row.value(point, names_.kv_blocks[pool]),
+          append(out, "{}{{{}}} {} {}\n", row.name, labels(pool),
+                 row.value(point, names_.kv_blocks[pool]),
                  to_seconds(point.start + point.length).value);
   }
 }

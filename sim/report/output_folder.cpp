@@ -1,5 +1,5 @@
-// The marker of a run's folder is its scenario.yaml: its `name` says whose results these are. A folder
-// that holds other things is somebody else's and is left alone unless --force is given.
+// The marker of a run's folder is its scenario.yaml: its `name` says whose results these are. A
+// folder that holds other things is somebody else's and is left alone unless --force is given.
 
 #include "sim/report/output_folder.h"
 
@@ -44,9 +44,14 @@ void check_owner(const std::string& path, const std::string& scenario_name) {
   if (std::filesystem::is_empty(path)) return;
   const std::string owner = scenario_name_in(path);
   if (owner == scenario_name) return;
-  if (owner.empty()) refuse(path, "the folder is not empty and holds no fleetsim run; choose another with --out, or use --force");
-  refuse(path, fmt::format("the folder holds results of another scenario, '{}'; choose another with --out, "
-                           "or use --force", owner));
+  if (owner.empty())
+    refuse(path,
+           "the folder is not empty and holds no fleetsim run; choose another with --out, or use "
+           "--force");
+  refuse(path, fmt::format(
+                   "the folder holds results of another scenario, '{}'; choose another with --out, "
+                   "or use --force",
+                   owner));
 }
 
 }  // namespace
@@ -107,7 +112,7 @@ OutputFolder::~OutputFolder() {
   files_.clear();
   std::error_code ignored;
   for (auto folder = made_.rbegin(); folder != made_.rend(); ++folder)
-    std::filesystem::remove(*folder, ignored);   // only when empty
+    std::filesystem::remove(*folder, ignored);  // only when empty
 }
 
 OutputFile& OutputFolder::open(const std::string& name) {

@@ -46,7 +46,8 @@ class OutputFolder {
   /// Opens DIR/name for writing; it gets its name in commit().
   OutputFile& open(const std::string& name);
   void add(const std::string& name, std::string_view text);
-  /// Renames everything that was opened; outputs of an earlier run that this one does not write go away.
+  /// Renames everything that was opened; outputs of an earlier run that this one does not write go
+  /// away.
   void commit();
 
   const std::string& path() const { return path_; }
@@ -60,7 +61,7 @@ class OutputFolder {
   };
   std::string path_;
   std::vector<Entry> files_;
-  std::vector<std::string> made_;   // folders that did not exist, outermost first
+  std::vector<std::string> made_;  // folders that did not exist, outermost first
   bool committed_ = false;
 };
 

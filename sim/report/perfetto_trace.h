@@ -15,7 +15,8 @@ namespace fleetsim {
 /// Microseconds with three decimals, the format's unit.
 class PerfettoTrace {
  public:
-  static constexpr RequestId kTracedRequests = 2'000;   // more would hide the iterations in the viewer
+  static constexpr RequestId kTracedRequests =
+      2'000;  // more would hide the iterations in the viewer
 
   PerfettoTrace(OutputFile& file, const RecordNames& names);
   void add(const IterationRecord& record);
@@ -28,7 +29,7 @@ class PerfettoTrace {
   void flush();
   OutputFile& file_;
   const RecordNames& names_;
-  std::set<std::pair<std::int32_t, std::int32_t>> named_;   // replicas whose thread has its name
+  std::set<std::pair<std::int32_t, std::int32_t>> named_;  // replicas whose thread has its name
   fmt::memory_buffer out_;
 };
 

@@ -12,8 +12,9 @@ namespace fleetsim {
 
 struct RecordNames {
   std::vector<std::string> pools, classes;
-  std::vector<std::string> requests;   // by RequestId; past its end a request is called by its number
-  std::vector<std::string> models;     // by pool
+  std::vector<std::string>
+      requests;                     // by RequestId; past its end a request is called by its number
+  std::vector<std::string> models;  // by pool
   std::vector<std::int64_t> kv_blocks;  // by pool: blocks of one replica that requests can own
 };
 

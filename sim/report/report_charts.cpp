@@ -1,5 +1,6 @@
-// A chart is a spec file and named data sets; parameters of a spec (unit of time, end of an axis) are
-// set here. Values that were not reached have no place on an axis: they stand at its end as triangles.
+// A chart is a spec file and named data sets; parameters of a spec (unit of time, end of an axis)
+// are set here. Values that were not reached have no place on an axis: they stand at its end as
+// triangles.
 
 #include "sim/report/report_charts.h"
 
@@ -20,15 +21,19 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-double number_or_infinity(const Json& value) { return value.is_number() ? value.get<double>() : kInfinity; }
+double number_or_infinity(const Json& value) {
+  return value.is_number() ? value.get<double>() : kInfinity;
+}
 
-/// A spec with its data; layers of data sets that are empty go away (an axis has no extent over nothing).
+/// A spec with its data; layers of data sets that are empty go away (an axis has no extent over
+/// nothing).
 Json spec_with(const std::string& file, Json datasets) {
   Json spec = Json::parse(plot_file(file));
   if (spec.contains("layer")) {
     Json layers = Json::array();
     for (const Json& layer : spec["layer"])
-      if (!datasets.at(layer.at("data").at("name").get<std::string>()).empty()) layers.push_back(layer);
+      if (!datasets.at(layer.at("data").at("name").get<std::string>()).empty())
+        layers.push_back(layer);
     spec["layer"] = std::move(layers);
   }
   spec["datasets"] = std::move(datasets);
@@ -61,7 +66,8 @@ double span_of(const Json& data) {
   for (const Json& point : data.at("timeseries"))
     end = std::max(end, point.at("start_s").get<double>() + point.at("length_s").get<double>());
   for (const Json& section : data.at("slo"))
-    for (const Json& window : section.at("windows")) end = std::max(end, window.at("start_s").get<double>());
+    for (const Json& window : section.at("windows"))
+      end = std::max(end, window.at("start_s").get<double>());
   return end;
 }
 
@@ -77,8 +83,10 @@ double share_axis_max(const std::vector<double>& shares) {
   double largest = 1;
   bool unreached = false;
   for (const double share : shares) {
-    if (std::isfinite(share)) largest = std::max(largest, share);
-    else unreached = true;
+    if (std::isfinite(share))
+      largest = std::max(largest, share);
+    else
+      unreached = true;
   }
   return std::min(largest, 3.0) * (unreached ? 1.3 : 1.15);
 }
@@ -94,9 +102,13 @@ WorstLimit worst_limit(const Json& digest) {
   WorstLimit worst;
   for (const Json& section : digest.at("slo"))
     for (const Json& limit : section.at("window").at("limits")) {
-      const double share = number_or_infinity(limit.at("worst_window_s")) / limit.at("limit_s").get<double>();
+      const double share =
+          number_or_infinity(limit.at("worst_window_s")) / limit.at("limit_s").get<double>();
       if (!worst.text.empty() && share <= worst.share) continue;
-      worst = {share, fmt::format("{}{} {}", section.at("class").get<std::string>().empty() ? "" : section.at("class").get<std::string>() + ": ",
+      worst = {share, fmt::format("{}{} {}",
+                                  section.at("class").get<std::string>().empty()
+                                      ? ""
+                                      : section.at("class").get<std::string>() + ": ",
                                   limit.at("metric").get<std::string>(), of_limit_text(limit))};
     }
   return worst;
@@ -104,7 +116,8 @@ WorstLimit worst_limit(const Json& digest) {
 
 double worst_attainment(const Json& digest) {
   double attainment = 1;
-  for (const Json& section : digest.at("slo")) attainment = std::min(attainment, section.at("attainment").get<double>());
+  for (const Json& section : digest.at("slo"))
+    attainment = std::min(attainment, section.at("attainment").get<double>());
   return attainment;
 }
 
@@ -117,13 +130,16 @@ void add_load_chart(const Json& data, std::vector<ReportChart>& charts) {
   if (!data.contains("headroom") || data.at("headroom").at("probes").empty()) return;
   const Json& turn = data.at("headroom").at("turns_at_percent");
   // the first rounds reach far; the picture stays near the turn
-  const std::int64_t shown_to = turn.is_number() ? std::max<std::int64_t>(10, 2 * std::abs(turn.get<std::int64_t>())) : 1'000;
+  const std::int64_t shown_to =
+      turn.is_number() ? std::max<std::int64_t>(10, 2 * std::abs(turn.get<std::int64_t>())) : 1'000;
   std::vector<Json> digests;
   for (const Json& probe : data.at("headroom").at("probes"))
-    if (std::abs(probe.at("load_percent").get<std::int64_t>()) <= shown_to) digests.push_back(probe);
+    if (std::abs(probe.at("load_percent").get<std::int64_t>()) <= shown_to)
+      digests.push_back(probe);
   if (!data.at("seeds").empty()) digests.push_back(data.at("seeds").front());
-  std::stable_sort(digests.begin(), digests.end(),
-                   [](const Json& a, const Json& b) { return a.at("load_percent") < b.at("load_percent"); });
+  std::stable_sort(digests.begin(), digests.end(), [](const Json& a, const Json& b) {
+    return a.at("load_percent") < b.at("load_percent");
+  });
   std::vector<double> shares;
   for (const Json& digest : digests) shares.push_back(worst_limit(digest).share);
   const double axis_max = share_axis_max(shares);
@@ -142,8 +158,10 @@ void add_load_chart(const Json& data, std::vector<ReportChart>& charts) {
   Json spec = spec_with("load_probe.vl.json", {{"rows", rows}, {"limit", kLimitAtOne}});
   set_parameter(spec, "y_max", axis_max);
   charts.push_back({"slo", "load_probe", "How much more load it takes",
-                    fmt::format("Worst window as a share of the limit, at other loads; each point is a run of its own ({} runs). "
-                                "Triangles: the percentile is not reached, misses are too many.", data.at("headroom").at("probes").size()),
+                    fmt::format("Worst window as a share of the limit, at other loads; each point "
+                                "is a run of its own ({} runs). "
+                                "Triangles: the percentile is not reached, misses are too many.",
+                                data.at("headroom").at("probes").size()),
                     std::move(spec)});
 }
 
@@ -153,7 +171,8 @@ void add_seeds_chart(const Json& data, std::vector<ReportChart>& charts) {
   for (const Json& digest : data.at("seeds")) shares.push_back(worst_limit(digest).share);
   const double axis_max = share_axis_max(shares);
   // dots may leave zero out; a fifth of the way to it keeps the distance to the limit honest
-  const double axis_min = std::floor(10 * 0.8 * std::min(1.0, *std::min_element(shares.begin(), shares.end()))) / 10;
+  const double axis_min =
+      std::floor(10 * 0.8 * std::min(1.0, *std::min_element(shares.begin(), shares.end()))) / 10;
   Json rows = Json::array();
   for (const Json& digest : data.at("seeds")) {
     const WorstLimit worst = worst_limit(digest);
@@ -168,7 +187,8 @@ void add_seeds_chart(const Json& data, std::vector<ReportChart>& charts) {
   set_parameter(spec, "x_min", axis_min);
   set_parameter(spec, "x_max", axis_max);
   charts.push_back({"slo", "seeds", "The same fleet with other seeds",
-                    "Worst window as a share of the limit; the dashed line is the limit.", std::move(spec)});
+                    "Worst window as a share of the limit; the dashed line is the limit.",
+                    std::move(spec)});
 }
 
 void add_slo_chart(const Json& data, std::vector<ReportChart>& charts) {
@@ -183,8 +203,9 @@ void add_slo_chart(const Json& data, std::vector<ReportChart>& charts) {
         for (const Json& window : section.at("windows")) {
           if (window.at("arrivals").get<std::int64_t>() == 0) continue;
           visit(section, limits[i], window, number_or_infinity(window.at("percentile_s").at(i)),
-                (name.empty() ? "" : name + ": ") + "p" + fmt::format("{}", section.at("window").at("percentile").get<double>()) +
-                    " " + limits[i].at("metric").get<std::string>());
+                (name.empty() ? "" : name + ": ") + "p" +
+                    fmt::format("{}", section.at("window").at("percentile").get<double>()) + " " +
+                    limits[i].at("metric").get<std::string>());
         }
     }
   };
@@ -194,14 +215,15 @@ void add_slo_chart(const Json& data, std::vector<ReportChart>& charts) {
   if (shares.empty()) return;
   const double axis_max = share_axis_max(shares);
   Json rows = Json::array(), points = Json::array();
-  each([&](const Json& section, const Json& limit, const Json& window, double value, const std::string& series) {
+  each([&](const Json& section, const Json& limit, const Json& window, double value,
+           const std::string& series) {
     const double share = value / limit.at("limit_s").get<double>();
     const double start = window.at("start_s").get<double>();
     const double length = section.at("window").at("length_s").get<double>();
     const Json row = {{"t", start / unit.seconds}, {"series", series}};
     Json line = marked(row, share, axis_max, share <= 1);
     rows.push_back(line);
-    if (&window == &section.at("windows").back()) {   // a step holds to the end of its window
+    if (&window == &section.at("windows").back()) {  // a step holds to the end of its window
       Json end = line;
       end["t"] = (start + length) / unit.seconds;
       rows.push_back(std::move(end));
@@ -213,11 +235,13 @@ void add_slo_chart(const Json& data, std::vector<ReportChart>& charts) {
     line["attainment"] = percent_text(window.at("attainment").get<double>());
     points.push_back(std::move(line));
   });
-  Json spec = spec_with("slo_windows.vl.json", {{"rows", rows}, {"points", points}, {"limit", kLimitAtOne}});
+  Json spec = spec_with("slo_windows.vl.json",
+                        {{"rows", rows}, {"points", points}, {"limit", kLimitAtOne}});
   set_parameter(spec, "time_unit", unit.name);
   set_parameter(spec, "y_max", axis_max);
   charts.push_back({"slo", "slo_windows", "The objective, window by window",
-                    "The judged percentile as a share of its limit in every window; the worst one gives the verdict.",
+                    "The judged percentile as a share of its limit in every window; the worst one "
+                    "gives the verdict.",
                     std::move(spec)});
 }
 
@@ -244,18 +268,20 @@ void add_curve(const Json& data, const Json& curve, std::vector<ReportChart>& ch
       {"itl", "Inter-token latency (ITL)", "Every gap between delivered chunks."},
       {"queue", "Queue", "Arrival to first scheduled."}};
   const std::string metric = curve.at("metric").get<std::string>();
-  const auto row = std::find_if(std::begin(kRows), std::end(kRows), [&](const Row& one) { return metric == one.metric; });
+  const auto row = std::find_if(std::begin(kRows), std::end(kRows),
+                                [&](const Row& one) { return metric == one.metric; });
   if (row == std::end(kRows)) return;
   const auto& seconds = curve.at("seconds");
   const auto& probability = curve.at("probability");
   if (seconds.empty()) return;
   const double limit = limit_of(data, metric);
-  double shown = 0;   // the axis ends at p99.5 so that a rare straggler does not flatten the curve
+  double shown = 0;  // the axis ends at p99.5 so that a rare straggler does not flatten the curve
   Json points = Json::array();
   for (std::size_t i = 0; i < seconds.size(); ++i) {
     const double at = seconds[i].get<double>();
     if (probability[i].get<double>() <= 0.995) shown = std::max(shown, at);
-    points.push_back({{"seconds", at}, {"probability", probability[i]}, {"text", duration_text(at)}});
+    points.push_back(
+        {{"seconds", at}, {"probability", probability[i]}, {"text", duration_text(at)}});
   }
   double end = std::max(shown * 1.05, limit * 1.1);
   if (end <= 0) end = 1e-3;
@@ -265,7 +291,8 @@ void add_curve(const Json& data, const Json& curve, std::vector<ReportChart>& ch
   set_parameter(spec, "x_max", end);
   const double longest = seconds.back().get<double>();
   std::string caption = row->caption;
-  if (longest > end) caption += fmt::format(" The longest took {}, beyond the right edge.", duration_text(longest));
+  if (longest > end)
+    caption += fmt::format(" The longest took {}, beyond the right edge.", duration_text(longest));
   charts.push_back({"latency", "cdf_" + metric, row->title, caption, std::move(spec)});
 }
 
@@ -282,7 +309,8 @@ double rate(const Json& point, const char* key) {
 }
 
 void add_timeline(const Json& data, const char* name, const char* title, const char* caption,
-                  const std::vector<Series>& series, const char* y_format, std::vector<ReportChart>& charts) {
+                  const std::vector<Series>& series, const char* y_format,
+                  std::vector<ReportChart>& charts) {
   const TimeUnit unit = time_unit_for(span_of(data));
   const Json& pools = data.at("pools");
   const bool percent = std::string(y_format).find('%') != std::string::npos;
@@ -295,20 +323,28 @@ void add_timeline(const Json& data, const char* name, const char* title, const c
       const double start = point.at("start_s").get<double>();
       end = std::max(end, start + point.at("length_s").get<double>());
       if (!std::isfinite(value)) continue;
-      rows.push_back({{"t", (start + point.at("length_s").get<double>() / 2) / unit.seconds},
-                      {"value", value},
-                      {"series", pools.size() > 1 ? pool.at("name").get<std::string>() + ": " + one.name : one.name},
-                      {"time", duration_text(start)},
-                      {"text", (percent ? percent_text(value) : number_text(value)) + one.unit}});
+      rows.push_back(
+          {{"t", (start + point.at("length_s").get<double>() / 2) / unit.seconds},
+           {"value", value},
+           {"series",
+            pools.size() > 1 ? pool.at("name").get<std::string>() + ": " + one.name : one.name},
+           {"time", duration_text(start)},
+           {"text", (percent ? percent_text(value) : number_text(value)) + one.unit}});
     }
   if (rows.empty()) return;
   Json phases = Json::array();
   const double warmup = data.at("warmup_s").get<double>();
   if (warmup > 0)
-    phases.push_back({{"from", 0}, {"to", std::min(warmup, end) / unit.seconds}, {"label", "warm-up"}, {"words", warmup > 0.09 * end ? "warm-up" : ""}});
+    phases.push_back({{"from", 0},
+                      {"to", std::min(warmup, end) / unit.seconds},
+                      {"label", "warm-up"},
+                      {"words", warmup > 0.09 * end ? "warm-up" : ""}});
   if (data.at("duration_s").is_number() && data.at("duration_s").get<double>() < end)
-    phases.push_back({{"from", data.at("duration_s").get<double>() / unit.seconds}, {"to", end / unit.seconds}, {"label", "drain"},
-                      {"words", end - data.at("duration_s").get<double>() > 0.09 * end ? "drain" : ""}});
+    phases.push_back(
+        {{"from", data.at("duration_s").get<double>() / unit.seconds},
+         {"to", end / unit.seconds},
+         {"label", "drain"},
+         {"words", end - data.at("duration_s").get<double>() > 0.09 * end ? "drain" : ""}});
   Json spec = spec_with("timeline.vl.json", {{"rows", rows}, {"phases", phases}});
   set_parameter(spec, "time_unit", unit.name);
   set_parameter(spec, "y_format", y_format);
@@ -316,30 +352,41 @@ void add_timeline(const Json& data, const char* name, const char* title, const c
 }
 
 void add_timelines(const Json& data, std::vector<ReportChart>& charts) {
-  add_timeline(data, "timeline_load", "Load", "Requests a second that reach the pool, and that it completes.",
+  add_timeline(data, "timeline_load", "Load",
+               "Requests a second that reach the pool, and that it completes.",
                {{"arrivals", [](const Json& p, double) { return rate(p, "arrivals"); }, " /s"},
                 {"completions", [](const Json& p, double) { return rate(p, "completed"); }, " /s"}},
                "~s", charts);
-  add_timeline(data, "timeline_queue", "Queue and running", "Requests waiting for and in engine batches, over all replicas.",
-               {{"running", [](const Json& p, double) { return p.at("running").get<double>(); }, ""},
-                {"waiting", [](const Json& p, double) { return p.at("queue").get<double>(); }, ""}},
-               "~s", charts);
-  add_timeline(data, "timeline_kv", "KV cache and GPU busy", "Share of a replica's KV blocks with an owner, and of time with a forward running.",
+  add_timeline(
+      data, "timeline_queue", "Queue and running",
+      "Requests waiting for and in engine batches, over all replicas.",
+      {{"running", [](const Json& p, double) { return p.at("running").get<double>(); }, ""},
+       {"waiting", [](const Json& p, double) { return p.at("queue").get<double>(); }, ""}},
+      "~s", charts);
+  add_timeline(data, "timeline_kv", "KV cache and GPU busy",
+               "Share of a replica's KV blocks with an owner, and of time with a forward running.",
                {{"KV blocks in use",
-                 [](const Json& p, double blocks) { return blocks > 0 ? p.at("kv_blocks_used").get<double>() / blocks : std::nan(""); }, ""},
+                 [](const Json& p, double blocks) {
+                   return blocks > 0 ? p.at("kv_blocks_used").get<double>() / blocks : std::nan("");
+                 },
+                 ""},
                 {"GPU busy", [](const Json& p, double) { return p.at("busy").get<double>(); }, ""}},
                "~%", charts);
-  add_timeline(data, "timeline_batch", "Batch", "Running requests per replica, and output tokens delivered per iteration.",
+  add_timeline(data, "timeline_batch", "Batch",
+               "Running requests per replica, and output tokens delivered per iteration.",
                {{"running per replica",
                  [](const Json& p, double) {
                    const double replicas = p.at("replicas").get<double>();
                    return replicas > 0 ? p.at("running").get<double>() / replicas : std::nan("");
-                 }, ""},
+                 },
+                 ""},
                 {"output tokens per iteration",
                  [](const Json& p, double) {
                    const double iterations = p.at("iterations").get<double>();
-                   return iterations > 0 ? p.at("output_tokens").get<double>() / iterations : std::nan("");
-                 }, ""}},
+                   return iterations > 0 ? p.at("output_tokens").get<double>() / iterations
+                                         : std::nan("");
+                 },
+                 ""}},
                "~s", charts);
 }
 
@@ -369,14 +416,15 @@ void add_breakdown(const Json& data, const char* section, ReportChart chart, boo
   chart.spec["height"] = 48 * bars;
   // the last part is what is left over, in the quiet last colour of the range
   Json& scale = chart.spec.at("encoding").at("color").at("scale");
-  if (memory) domain.insert(domain.end() - 1, "");   // six parts in a range of seven colours
+  if (memory) domain.insert(domain.end() - 1, "");  // six parts in a range of seven colours
   scale["domain"] = domain;
-  if (memory) chart.spec["encoding"]["color"]["legend"]["values"] = [&] {
-    Json shown = Json::array();
-    for (const Json& part : domain)
-      if (part != "") shown.push_back(part);
-    return shown;
-  }();
+  if (memory)
+    chart.spec["encoding"]["color"]["legend"]["values"] = [&] {
+      Json shown = Json::array();
+      for (const Json& part : domain)
+        if (part != "") shown.push_back(part);
+      return shown;
+    }();
   set_parameter(chart.spec, "x_format", memory ? "~g" : ".0%");
   set_parameter(chart.spec, "x_suffix", memory ? " GiB" : "");
   charts.push_back(std::move(chart));
@@ -410,9 +458,19 @@ std::vector<ReportChart> report_charts(const Json& data) {
     for (const Json& curve : data.at("curves"))
       if (curve.at("metric") == metric) add_curve(data, curve, charts);
   add_timelines(data, charts);
-  add_breakdown(data, "time_breakdown", {"gpu", "time_breakdown", "Where GPU time goes", "Share of all GPU time in the measured span.", {}},
+  add_breakdown(data, "time_breakdown",
+                {"gpu",
+                 "time_breakdown",
+                 "Where GPU time goes",
+                 "Share of all GPU time in the measured span.",
+                 {}},
                 false, charts);
-  add_breakdown(data, "memory_breakdown", {"gpu", "memory_breakdown", "Where GPU memory goes", "Of one GPU, as planned at start-up.", {}},
+  add_breakdown(data, "memory_breakdown",
+                {"gpu",
+                 "memory_breakdown",
+                 "Where GPU memory goes",
+                 "Of one GPU, as planned at start-up.",
+                 {}},
                 true, charts);
   return charts;
 }

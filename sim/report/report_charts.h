@@ -9,8 +9,8 @@ namespace fleetsim {
 
 /// A chart and the words around it. `section` places it on the page.
 struct ReportChart {
-  std::string section;     // "slo", "latency", "time", "gpu"
-  std::string name;        // unique; the container's data-chart
+  std::string section;  // "slo", "latency", "time", "gpu"
+  std::string name;     // unique; the container's data-chart
   std::string title, caption;
   nlohmann::ordered_json spec;
 };

@@ -1,4 +1,5 @@
-// The document is built section by section from values; nothing is computed here that metrics could.
+// The document is built section by section from values; nothing is computed here that metrics
+// could.
 
 #include "sim/report/report_data.h"
 
@@ -62,7 +63,8 @@ Json digest_json(const RunDigest& digest) {
 
 Json headroom_json(const Headroom& headroom) {
   Json json = {{"met_as_written", headroom.met_as_written},
-               {"turns_at_percent", headroom.turns_at_percent ? Json(*headroom.turns_at_percent) : Json(nullptr)},
+               {"turns_at_percent",
+                headroom.turns_at_percent ? Json(*headroom.turns_at_percent) : Json(nullptr)},
                {"step_percent", headroom.step_percent},
                {"probed_to_percent", headroom.probed_to_percent},
                {"complete", headroom.complete},
@@ -93,7 +95,8 @@ Json timeseries_json(const std::vector<TimeseriesPoint>& points) {
 Json curves_json(const std::vector<LatencyCurve>& curves) {
   Json json = Json::array();
   for (const LatencyCurve& curve : curves)
-    json.push_back({{"metric", curve.metric}, {"probability", curve.probability}, {"seconds", curve.seconds}});
+    json.push_back(
+        {{"metric", curve.metric}, {"probability", curve.probability}, {"seconds", curve.seconds}});
   return json;
 }
 
@@ -129,13 +132,16 @@ Json rules_in_force(const EngineRules& rules) {
   Json json = Json::array();
   if (rules.scheduler != "vllm-v1") return json;
   for (const DatedRule& rule : vllm_v1_rules())
-    if (date_number(rule.since) <= rules.version_date) json.push_back({{"since", rule.since}, {"rule", rule.rule}});
+    if (date_number(rule.since) <= rules.version_date)
+      json.push_back({{"since", rule.since}, {"rule", rule.rule}});
   return json;
 }
 
 Json memory_total_json(const MemoryPlan& memory) {
-  return {{"total", memory.total.value},         {"requested", memory.requested.value},
-          {"block_bytes", memory.block_bytes.value}, {"kv_tokens", memory.kv_tokens()}};
+  return {{"total", memory.total.value},
+          {"requested", memory.requested.value},
+          {"block_bytes", memory.block_bytes.value},
+          {"kv_tokens", memory.kv_tokens()}};
 }
 
 Json pools_json(const ReportInput& input) {
@@ -181,12 +187,15 @@ Json not_modelled(const Scenario& scenario) {
       "Failures, restarts and cold starts of replicas: every replica is up for the whole run.",
       "Autoscaling: the number of replicas is constant.",
       "The router knows every replica's state exactly and at once; real routers see it late.",
-      "Networks other than the tensor-parallel all-reduce inside a replica, and other tenants on the same machines.",
+      "Networks other than the tensor-parallel all-reduce inside a replica, and other tenants on "
+      "the same machines.",
       "Energy and power, thermal throttling, and clocks that change with load.",
   };
   if (scenario.frontend.network == 0 && scenario.frontend.tokenize_base == 0 &&
       scenario.frontend.tokenize_per_token == 0)
-    json.push_back("The front end's own time: the scenario gives none (frontend), so network and tokenising take 0 s.");
+    json.push_back(
+        "The front end's own time: the scenario gives none (frontend), so network and tokenising "
+        "take 0 s.");
   return json;
 }
 
@@ -229,7 +238,7 @@ std::string opening_comment(const std::string& yaml_text) {
     at = end + 1;
     if (line.empty() || line[0] != '#') break;
     const std::size_t text = line.find_first_not_of("# \t");
-    if (text == std::string::npos) break;   // an empty comment line ends the question
+    if (text == std::string::npos) break;  // an empty comment line ends the question
     if (!paragraph.empty()) paragraph += ' ';
     paragraph += line.substr(text, line.find_last_not_of(" \t\r") + 1 - text);
   }

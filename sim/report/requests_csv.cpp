@@ -11,7 +11,8 @@ void append_request_id(fmt::memory_buffer& out, RequestId id, const RecordNames&
     fmt::format_to(std::back_inserter(out), "{}", id);
 }
 
-void append_request_row(fmt::memory_buffer& out, const RequestRecord& record, const RecordNames& names) {
+void append_request_row(fmt::memory_buffer& out, const RequestRecord& record,
+                        const RecordNames& names) {
   const auto span_since_arrival = [&](SimTime end) {
     if (end >= 0) append_seconds(out, end - record.arrival);
     out.push_back(',');
@@ -23,14 +24,16 @@ void append_request_row(fmt::memory_buffer& out, const RequestRecord& record, co
   append_seconds(out, record.arrival);
   fmt::format_to(std::back_inserter(out), ",{},{},{},", record.prompt_tokens, record.output_tokens,
                  record.cached_tokens);
-  if (record.pool >= 0) append_csv_field(out, names.pools.at(static_cast<std::size_t>(record.pool)));
+  if (record.pool >= 0)
+    append_csv_field(out, names.pools.at(static_cast<std::size_t>(record.pool)));
   out.push_back(',');
   if (record.replica >= 0) fmt::format_to(std::back_inserter(out), "{}", record.replica);
   out.push_back(',');
   span_since_arrival(record.first_scheduled);
   span_since_arrival(record.first_token);
   if (record.first_token >= 0 && record.last_token >= 0 && record.output_tokens > 1)
-    append_double(out, to_seconds(record.last_token - record.first_token).value / (record.output_tokens - 1));
+    append_double(
+        out, to_seconds(record.last_token - record.first_token).value / (record.output_tokens - 1));
   out.push_back(',');
   const bool answered =
       record.status == RequestStatus::completed || record.status == RequestStatus::cache_hit;

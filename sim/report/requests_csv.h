@@ -1,5 +1,6 @@
 #pragma once
-// requests.csv: one row a request, in the order in which requests end, written while the run goes on.
+// requests.csv: one row a request, in the order in which requests end, written while the run goes
+// on.
 
 #include <fmt/format.h>
 
@@ -9,13 +10,15 @@
 namespace fleetsim {
 
 inline constexpr const char* kRequestsCsvHeader =
-    "id,class,arrival_s,prompt_tokens,output_tokens,cached_tokens,pool,replica,queue_s,ttft_s,tpot_s,"
+    "id,class,arrival_s,prompt_tokens,output_tokens,cached_tokens,pool,replica,queue_s,ttft_s,tpot_"
+    "s,"
     "e2e_s,preemptions,status\n";
 
-/// Appends the row of one request. Seconds on the simulation clock, exact to the nanosecond; a value
-/// that does not exist (no first token, no pool) is an empty field; e2e_s is of requests that were
-/// answered (completed, cache_hit).
-void append_request_row(fmt::memory_buffer& out, const RequestRecord& record, const RecordNames& names);
+/// Appends the row of one request. Seconds on the simulation clock, exact to the nanosecond; a
+/// value that does not exist (no first token, no pool) is an empty field; e2e_s is of requests that
+/// were answered (completed, cache_hit).
+void append_request_row(fmt::memory_buffer& out, const RequestRecord& record,
+                        const RecordNames& names);
 
 /// Streams rows to a file. The names must outlive it.
 class RequestsCsv {

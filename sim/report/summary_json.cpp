@@ -14,13 +14,16 @@ using Json = nlohmann::ordered_json;
 Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 Json requests_json(const RequestCounts& counts) {
-  return {{"arrived", counts.arrived},     {"completed", counts.completed}, {"cache_hits", counts.cache_hits},
-          {"rejected", counts.rejected},   {"timed_out", counts.timed_out}, {"lost", counts.lost},
+  return {{"arrived", counts.arrived},       {"completed", counts.completed},
+          {"cache_hits", counts.cache_hits}, {"rejected", counts.rejected},
+          {"timed_out", counts.timed_out},   {"lost", counts.lost},
           {"unfinished", counts.unfinished}};
 }
 
 Json tokens_json(const TokenCounts& tokens) {
-  return {{"prompt", tokens.prompt}, {"prompt_cached", tokens.prompt_cached}, {"output", tokens.output}};
+  return {{"prompt", tokens.prompt},
+          {"prompt_cached", tokens.prompt_cached},
+          {"output", tokens.output}};
 }
 
 Json latency_section_json(const LatencySection& latency) {
@@ -41,7 +44,8 @@ Json throughput_json(const ThroughputSection& throughput) {
                {"output_tokens_per_s", throughput.output_tokens_per_s},
                {"total_tokens_per_s", throughput.total_tokens_per_s},
                {"output_tokens_per_s_per_gpu", throughput.output_tokens_per_s_per_gpu}};
-  if (throughput.goodput_requests_per_s) json["goodput_requests_per_s"] = *throughput.goodput_requests_per_s;
+  if (throughput.goodput_requests_per_s)
+    json["goodput_requests_per_s"] = *throughput.goodput_requests_per_s;
   return json;
 }
 
@@ -101,7 +105,10 @@ void add_figures(Json& json, const Part& part, const Json* slo, const Json* real
 }
 
 Json pool_json(const PoolSection& pool) {
-  Json json = {{"name", pool.name}, {"gpu", pool.gpu}, {"model", pool.model}, {"cost_model", pool.cost_model}};
+  Json json = {{"name", pool.name},
+               {"gpu", pool.gpu},
+               {"model", pool.model},
+               {"cost_model", pool.cost_model}};
   add_figures(json, pool, nullptr, nullptr);
   return json;
 }
@@ -111,8 +118,9 @@ Json pool_json(const PoolSection& pool) {
 const char* fleetsim_version() { return FLEETSIM_VERSION; }
 
 Json latency_json(const LatencySummary& latency) {
-  return {{"mean", latency.mean}, {"p50", latency.p50}, {"p90", latency.p90},    {"p95", latency.p95},
-          {"p99", latency.p99},   {"max", latency.max}, {"count", latency.count}};
+  return {{"mean", latency.mean},  {"p50", latency.p50}, {"p90", latency.p90},
+          {"p95", latency.p95},    {"p99", latency.p99}, {"max", latency.max},
+          {"count", latency.count}};
 }
 
 Json slo_json(const SloSection& slo) {
@@ -126,7 +134,8 @@ Json slo_json(const SloSection& slo) {
                       {"worst_window_start_s", to_seconds(limit.worst_window_start).value},
                       {"population", limit.population},
                       {"met", limit.met}});
-  json["window"] = {{"length_s", slo.window_s}, {"percentile", slo.percentile}, {"limits", std::move(limits)}};
+  json["window"] = {
+      {"length_s", slo.window_s}, {"percentile", slo.percentile}, {"limits", std::move(limits)}};
   return json;
 }
 
@@ -142,7 +151,7 @@ Json summary_json(const Summary& summary, const RunIdentity& identity,
   if (!summary.slo.empty()) {
     slo = slo_json(summary.slo.front());
     if (!summary.slo.front().class_name.empty()) slo["class"] = summary.slo.front().class_name;
-    slo["met"] = summary.slo_met();   // of everything that was asked
+    slo["met"] = summary.slo_met();  // of everything that was asked
     for (const SloSection& section : summary.slo) {
       if (summary.slo.size() == 1) break;
       Json one = {{"class", section.class_name}};
@@ -151,8 +160,10 @@ Json summary_json(const Summary& summary, const RunIdentity& identity,
     }
   }
   const Json realised = {
-      {"prompt_tokens", {{"mean", summary.realised_prompt_mean}, {"p95", summary.realised_prompt_p95}}},
-      {"output_tokens", {{"mean", summary.realised_output_mean}, {"p95", summary.realised_output_p95}}}};
+      {"prompt_tokens",
+       {{"mean", summary.realised_prompt_mean}, {"p95", summary.realised_prompt_p95}}},
+      {"output_tokens",
+       {{"mean", summary.realised_output_mean}, {"p95", summary.realised_output_p95}}}};
   add_figures(json, summary, summary.slo.empty() ? nullptr : &slo, &realised);
   if (summary.frontend_share > 0) json["frontend"] = {{"share_of_e2e", summary.frontend_share}};
   Json pools = Json::array();
@@ -168,8 +179,9 @@ Json summary_json(const Summary& summary, const RunIdentity& identity,
   return json;
 }
 
-std::string json_text(const Json& document) { 
-  // Names come from the user's files; bytes that are no UTF-8 become U+FFFD instead of a failed run.
+std::string json_text(const Json& document) {
+  // Names come from the user's files; bytes that are no UTF-8 become U+FFFD instead of a failed
+  // run.
   return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -13,8 +13,8 @@ namespace fleetsim {
 struct RunIdentity {
   std::string name;
   std::uint64_t seed = 1;
-  std::string sha256;    // of the resolved scenario
-  std::string version;   // of fleetsim
+  std::string sha256;   // of the resolved scenario
+  std::string version;  // of fleetsim
 };
 
 /// The version of this build, from the build system.

@@ -57,7 +57,8 @@ std::string requests_line(const Json& requests) {
     std::string name = key;
     for (char& c : name)
       if (c == '_') c = ' ';
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count_text(value.get<std::int64_t>()), name);
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count_text(value.get<std::int64_t>()),
+                        name);
   }
   return text;
 }
@@ -70,7 +71,8 @@ std::string time_line(const Json& summary) {
     std::string name = key;
     for (char& c : name)
       if (c == '_') c = ' ';
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, percent_text(value.get<double>()));
+    text +=
+        fmt::format("{}{} {}", text.empty() ? "" : ", ", name, percent_text(value.get<double>()));
   }
   return text;
 }
@@ -79,26 +81,33 @@ std::string memory_line(const Json& summary) {
   if (!summary.contains("memory_breakdown")) return "";
   const Json& memory = summary.at("memory_breakdown");
   const auto part = [&](const char* key) { return bytes_text(memory.at(key).get<double>()); };
-  return fmt::format("weights {}, KV cache {}, activations {}, CUDA graphs {}, other {}, free {} (per GPU)", part("weights"),
-                     part("kv_cache"), part("activations"), part("cuda_graphs"), part("non_torch"), part("free"));
+  return fmt::format(
+      "weights {}, KV cache {}, activations {}, CUDA graphs {}, other {}, free {} (per GPU)",
+      part("weights"), part("kv_cache"), part("activations"), part("cuda_graphs"),
+      part("non_torch"), part("free"));
 }
 
 std::string cost_line(const Json& summary) {
   if (!summary.contains("cost")) return "";
   const Json& cost = summary.at("cost");
   const auto number = [&](const char* key) {
-    return cost.at(key).is_number() ? cost.at(key).get<double>() : std::numeric_limits<double>::infinity();
+    return cost.at(key).is_number() ? cost.at(key).get<double>()
+                                    : std::numeric_limits<double>::infinity();
   };
-  return fmt::format("{} an hour, {} per 1,000 requests, {} per million output tokens", money_text(number("usd_per_hour")),
-                     money_text(1000 * number("usd_per_request")), money_text(number("usd_per_million_output_tokens")));
+  return fmt::format("{} an hour, {} per 1,000 requests, {} per million output tokens",
+                     money_text(number("usd_per_hour")),
+                     money_text(1000 * number("usd_per_request")),
+                     money_text(number("usd_per_million_output_tokens")));
 }
 
 std::string throughput_line(const Json& summary) {
   const Json& throughput = summary.at("throughput");
-  std::string text = fmt::format("{} requests/s, {} output tokens/s", number_text(throughput.at("requests_per_s").get<double>(), 4),
+  std::string text = fmt::format("{} requests/s, {} output tokens/s",
+                                 number_text(throughput.at("requests_per_s").get<double>(), 4),
                                  number_text(throughput.at("output_tokens_per_s").get<double>()));
   if (throughput.contains("goodput_requests_per_s"))
-    text += fmt::format(", {} requests/s within limits", number_text(throughput.at("goodput_requests_per_s").get<double>(), 4));
+    text += fmt::format(", {} requests/s within limits",
+                        number_text(throughput.at("goodput_requests_per_s").get<double>(), 4));
   return text;
 }
 
@@ -117,13 +126,19 @@ std::string terminal_summary(const Json& data, const WallSection& wall, bool col
   add_line(out, "GPU time", time_line(summary));
   add_line(out, "memory", memory_line(summary));
   add_line(out, "cost", cost_line(summary));
-  const std::size_t probes = data.contains("headroom") ? data.at("headroom").at("probes").size() : 0;
+  const std::size_t probes =
+      data.contains("headroom") ? data.at("headroom").at("probes").size() : 0;
   const std::size_t seeds = data.at("seeds").size();
-  add_line(out, "runs", fmt::format("{} ({} seed{}, {} other loads); this one took {} at {} requests/s, peak memory {}",
-                                    seeds + probes, seeds, seeds == 1 ? "" : "s", probes, duration_text(wall.simulate_s),
-                                    number_text(wall.requests_per_wall_s), bytes_text(static_cast<double>(wall.peak_rss_bytes))));
-  add_line(out, "model", hardware_priced(data) ? "hardware model not yet validated: treat fleet sizes as estimates"
-                                               : "no hardware model: iteration times are the scenario's own");
+  add_line(out, "runs",
+           fmt::format(
+               "{} ({} seed{}, {} other loads); this one took {} at {} requests/s, peak memory {}",
+               seeds + probes, seeds, seeds == 1 ? "" : "s", probes, duration_text(wall.simulate_s),
+               number_text(wall.requests_per_wall_s),
+               bytes_text(static_cast<double>(wall.peak_rss_bytes))));
+  add_line(out, "model",
+           hardware_priced(data)
+               ? "hardware model not yet validated: treat fleet sizes as estimates"
+               : "no hardware model: iteration times are the scenario's own");
   return out;
 }
 

@@ -9,6 +9,7 @@
 namespace fleetsim {
 
 /// Text of about 30 lines. `data`: a report_data document; `color`: with ANSI colours.
-std::string terminal_summary(const nlohmann::ordered_json& data, const WallSection& wall, bool color);
+std::string terminal_summary(const nlohmann::ordered_json& data, const WallSection& wall,
+                             bool color);
 
 }  // namespace fleetsim

@@ -49,11 +49,16 @@ inline SloSection slo(double worst_s, double limit_s = 3) {
   SloSection section;
   section.attainment = worst_s <= limit_s ? 0.981 : 0.92;
   section.met = worst_s <= limit_s;
-  section.limits.push_back({"e2e", limit_s, worst_s, worst_s * 0.8, 150 * kNanosecondsPerSecond, 108'000, section.met});
+  section.limits.push_back(
+      {"e2e", limit_s, worst_s, worst_s * 0.8, 150 * kNanosecondsPerSecond, 108'000, section.met});
   for (int minute = 1; minute < 10; ++minute) {
     const double load = 1 + 0.125 * std::sin(2 * kPi * (minute + 0.5) / 10);
-    section.windows.push_back({60.0 * minute, 0.98, static_cast<std::int64_t>(96'000 * load),
-                               {std::isfinite(worst_s) ? worst_s * std::pow(load / 1.125, 4) : minute == 2 ? worst_s : 2.4}});
+    section.windows.push_back({60.0 * minute,
+                               0.98,
+                               static_cast<std::int64_t>(96'000 * load),
+                               {std::isfinite(worst_s) ? worst_s * std::pow(load / 1.125, 4)
+                                : minute == 2          ? worst_s
+                                                       : 2.4}});
   }
   return section;
 }
@@ -134,7 +139,9 @@ inline Result result() {
     point.replicas = 300;
     run.timeseries.push_back(point);
   }
-  for (const auto& [metric, p50] : {std::pair{"ttft", 0.42}, std::pair{"tpot", 0.021}, std::pair{"e2e", 1.31}, std::pair{"queue", 0.11}, std::pair{"itl", 0.019}}) {
+  for (const auto& [metric, p50] :
+       {std::pair{"ttft", 0.42}, std::pair{"tpot", 0.021}, std::pair{"e2e", 1.31},
+        std::pair{"queue", 0.11}, std::pair{"itl", 0.019}}) {
     LatencyCurve curve{metric, {}, {}};
     for (int i = 0; i <= 200; ++i) {
       const double p = std::min(0.9999, std::max(0.0005, i / 200.0));
@@ -157,15 +164,22 @@ inline nlohmann::ordered_json document() {
   static const Scenario asked = scenario();
   static const Deployment fleet = deployment();
   static const Result run = result();
-  ReportInput input{asked, fleet, run, {asked.name, 1, asked.sha256, "0.1.0"},
-                    "Do 300 H100s hold a 3 s limit at 2,000 requests/s with 20 % answered by the response cache?",
-                    "name: chat-2k-rps\nseed: 1\n", {}, std::nullopt};
+  ReportInput input{
+      asked,
+      fleet,
+      run,
+      {asked.name, 1, asked.sha256, "0.1.0"},
+      "Do 300 H100s hold a 3 s limit at 2,000 requests/s with 20 % answered by the response cache?",
+      "name: chat-2k-rps\nseed: 1\n",
+      {},
+      std::nullopt};
   const double worst[] = {2.913, 2.902, 2.951, 3.012, 2.887};
   for (std::uint64_t i = 0; i < 5; ++i) input.seeds.push_back(digest(i + 1, 0, worst[i]));
   Headroom headroom;
   headroom.turns_at_percent = 2;
   headroom.probed_to_percent = 10;
-  headroom.probes = {digest(1, 1, 2.97), digest(1, 2, 3.08), digest(1, 5, 3.6), digest(1, 10, std::numeric_limits<double>::infinity())};
+  headroom.probes = {digest(1, 1, 2.97), digest(1, 2, 3.08), digest(1, 5, 3.6),
+                     digest(1, 10, std::numeric_limits<double>::infinity())};
   input.headroom = headroom;
   return report_data(input);
 }

@@ -7,8 +7,9 @@
 
 #include "sim/report/headline.h"
 #include "sim/report/report_charts.h"
+#include "sim/report/report_data.h"
+#include "tests/catch.h"
 #include "tests/report/example_result.h"
-#include "tests/catch.h"   // last: its CHECK is the one meant below
 
 using namespace fleetsim;
 
@@ -16,7 +17,8 @@ namespace {
 
 std::size_t count_of(const std::string& text, const std::string& word) {
   std::size_t count = 0;
-  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++count;
+  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1))
+    ++count;
   return count;
 }
 
@@ -41,7 +43,8 @@ TEST_CASE("a percentile that misses reach is said to be not reached, never a num
   data["slo_met"] = false;
   data["slo"][0]["met"] = false;
   data["slo"][0]["window"]["limits"][0]["worst_window_s"] = nullptr;
-  CHECK(headline(data).find("SLO missed in the worst minute, p95 e2e not reached (limit 3 s)") != std::string::npos);
+  CHECK(headline(data).find("SLO missed in the worst minute, p95 e2e not reached (limit 3 s)") !=
+        std::string::npos);
   CHECK(report_html(data).find("<td>not reached</td>") != std::string::npos);
 }
 
@@ -55,17 +58,19 @@ TEST_CASE("the page is one file without any outside reference and says what was 
   data["pools"][0]["cost_model"] = "roofline";
   const std::string page = report_html(data);
   CHECK(page.find("Hardware model not yet validated") != std::string::npos);
-  const std::string libraries = plot_file("vega.min.js") + plot_file("vega-lite.min.js") + plot_file("vega-embed.min.js");
+  const std::string libraries =
+      plot_file("vega.min.js") + plot_file("vega-lite.min.js") + plot_file("vega-embed.min.js");
   for (const char* outside : {" src=", "<link rel=\"stylesheet\"", "@import", "url("})
     CHECK(count_of(page, outside) == count_of(libraries, outside));
   CHECK(count_of(page, "{{") == count_of(libraries, "{{"));
   const auto charts = report_charts(data);
   CHECK(charts.size() == 14);
-  for (const ReportChart& chart : charts) CHECK(count_of(page, "data-chart=\"" + chart.name + "\"") == 1);
+  for (const ReportChart& chart : charts)
+    CHECK(count_of(page, "data-chart=\"" + chart.name + "\"") == 1);
 }
 
 TEST_CASE("a run without a hardware model says so instead") {
-  const std::string page = report_html(example::document());   // priced by `linear`
+  const std::string page = report_html(example::document());  // priced by `linear`
   CHECK(page.find("No hardware model.") != std::string::npos);
   CHECK(page.find("Hardware model not yet validated") == std::string::npos);
 }
@@ -94,7 +99,8 @@ TEST_CASE("a run without an objective has no verdict anywhere") {
 }
 
 TEST_CASE("the opening comment of a scenario is its question") {
-  CHECK(opening_comment("# Do 300 GPUs\n#   hold it?\n#\n# Notes\nname: x\n") == "Do 300 GPUs hold it?");
+  CHECK(opening_comment("# Do 300 GPUs\n#   hold it?\n#\n# Notes\nname: x\n") ==
+        "Do 300 GPUs hold it?");
   CHECK(opening_comment("name: x\n# later\n").empty());
 }
 
