@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "tests/catch.h"
 #include "tests/fleet/engine_run.h"
+#include "tests/catch.h"
 
 using namespace fleetsim;
 using namespace fleetsim::test;
