@@ -107,6 +107,7 @@ SimTime Fleet::run(SimTime horizon) {
   while (true) {
     const bool from_source = source_is_next();
     if (!from_source && events_.empty()) break;
+    if (!from_source && drop_stale()) continue;
     const SimTime time = from_source ? source_.next_arrival() : events_.next_time();
     if (time > horizon) {
       now_ = horizon;
@@ -118,7 +119,9 @@ SimTime Fleet::run(SimTime horizon) {
       source_.take(request.request);
       reach_front_end(request);
     } else {
-      handle(events_.pop().payload);
+      const Event event = events_.pop().payload;
+      prefetch_next();
+      handle(event);
     }
     if (iteration_order_.held() >= kIterationsHeld) {
       for (Station& station : stations_) station.replica->catch_up(now_);
@@ -130,12 +133,45 @@ SimTime Fleet::run(SimTime horizon) {
   return now_;
 }
 
+// Drops the next event if it means nothing any more: the replica was interrupted since, the request gave
+// up on its way, nobody waits for the deadline. It must not move the clock: a run ends with the last
+// thing that happens, and the two ways of advancing leave different stale events.
+bool Fleet::drop_stale() {
+  const Event event = events_.top().payload;
+  switch (event.kind) {
+    case Event::Kind::iteration_end:
+      if (stations_[static_cast<std::size_t>(event.index)].epoch == event.epoch) return false;
+      break;
+    case Event::Kind::plan: return false;
+    case Event::Kind::timeout: {
+      std::deque<Deadline>& queue = deadlines_[static_cast<std::size_t>(event.index)];
+      while (!queue.empty() && is_over(queue.front())) queue.pop_front();
+      if (!queue.empty() && queue.front().at <= events_.next_time()) return false;
+      events_.pop();
+      if (!queue.empty()) await_deadline(event.index);
+      return true;
+    }
+    case Event::Kind::reach_front_end:
+    case Event::Kind::reach_router:
+      if (live_[event.index].generation == event.epoch) return false;
+      break;
+  }
+  events_.pop();
+  return true;
+}
+
+void Fleet::prefetch_next() const {
+  if (events_.empty()) return;
+  const Event& next = events_.top().payload;
+  if (next.kind == Event::Kind::iteration_end) {
+    stations_[static_cast<std::size_t>(next.index)].replica->prefetch();
+  }
+}
+
 void Fleet::handle(const Event& event) {
   switch (event.kind) {
     case Event::Kind::iteration_end: {
-      Station& station = stations_[static_cast<std::size_t>(event.index)];
-      if (station.epoch != event.epoch) return;   // the replica was interrupted since
-      station.announced = kNever;
+      stations_[static_cast<std::size_t>(event.index)].announced = kNever;
       deliver_end(event.index);
       return post(event.index);
     }
@@ -148,7 +184,6 @@ void Fleet::handle(const Event& event) {
     case Event::Kind::reach_front_end:
     case Event::Kind::reach_router: {
       EngineRequest& request = live_[event.index];
-      if (request.generation != event.epoch) return;   // gave up on the way
       if (event.kind == Event::Kind::reach_front_end) return reach_front_end(request);
       return reach_router(request);
     }
@@ -272,20 +307,24 @@ void Fleet::watch_deadline(EngineRequest& request) {
   if (!info.timeout) return;
   request.deadline = now_ + *info.timeout;
   std::deque<Deadline>& queue = deadlines_[class_index];
-  if (queue.empty()) {
-    events_.schedule(request.deadline, Phase::timeout,
-                     {Event::Kind::timeout, static_cast<std::int32_t>(class_index), 0}, class_index);
-  }
   queue.push_back({request.deadline, request.slot, request.generation});
+  if (queue.size() == 1) await_deadline(static_cast<std::int32_t>(class_index));
+}
+
+// Posts the event of the class's first deadline.
+void Fleet::await_deadline(std::int32_t class_index) {
+  events_.schedule(deadlines_[static_cast<std::size_t>(class_index)].front().at, Phase::timeout,
+                   {Event::Kind::timeout, class_index, 0}, static_cast<std::uint64_t>(class_index));
+}
+
+bool Fleet::is_over(const Deadline& deadline) {
+  const EngineRequest& request = live_[deadline.slot];
+  return request.generation != deadline.generation || request.state == EngineState::ended;
 }
 
 // One time-out is constant within a class, so deadlines stand in order and only the first needs an event.
 void Fleet::expire(std::int32_t class_index) {
   std::deque<Deadline>& queue = deadlines_[static_cast<std::size_t>(class_index)];
-  const auto is_over = [&](const Deadline& deadline) {
-    const EngineRequest& request = live_[deadline.slot];
-    return request.generation != deadline.generation || request.state == EngineState::ended;
-  };
   while (!queue.empty()) {
     const Deadline first = queue.front();
     if (!is_over(first)) {
@@ -294,9 +333,7 @@ void Fleet::expire(std::int32_t class_index) {
     }
     queue.pop_front();
   }
-  if (queue.empty()) return;
-  events_.schedule(queue.front().at, Phase::timeout,
-                   {Event::Kind::timeout, class_index, 0}, static_cast<std::uint64_t>(class_index));
+  if (!queue.empty()) await_deadline(class_index);
 }
 
 void Fleet::give_up(EngineRequest& request) {

@@ -65,6 +65,8 @@ class Fleet {
   std::int32_t group_of(const std::string& model) const;
 
   bool source_is_next() const;
+  void prefetch_next() const;
+  bool drop_stale();
   void handle(const Event& event);
   void reach_front_end(EngineRequest& request);
   void reach_router(EngineRequest& request);
@@ -74,6 +76,8 @@ class Fleet {
   void post(std::int32_t station);
   void expire(std::int32_t class_index);
   void watch_deadline(EngineRequest& request);
+  void await_deadline(std::int32_t class_index);
+  bool is_over(const Deadline& deadline);
   void give_up(EngineRequest& request);
   void retry(EngineRequest& request);
   void leave_router(const EngineRequest& request);
