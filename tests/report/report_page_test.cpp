@@ -120,4 +120,24 @@ TEST_CASE("write example pages", "[.pages]") {
   data["headroom"]["turns_at_percent"] = -4;
   data["summary"]["saturated"] = true;
   std::ofstream(std::string(folder) + "/missed.html", std::ios::binary) << report_html(data);
+
+  // two pools and two classes of requests: colours by pool, a limit each
+  auto two = example::document();
+  for (auto* pools : {&two["pools"], &two["summary"]["pools"]}) {
+    auto spare = pools->at(0);
+    spare["name"] = "spare";
+    pools->push_back(spare);
+  }
+  auto points = two["timeseries"];
+  for (auto& point : points) point["pool"] = 1;
+  for (auto& point : points) two["timeseries"].push_back(point);
+  const auto with_class = [](nlohmann::ordered_json& sections) {
+    auto batch = sections.at(0);
+    batch["class"] = "batch";
+    batch["window"]["limits"][0]["metric"] = "ttft";
+    sections.push_back(batch);
+  };
+  with_class(two["slo"]);
+  for (auto& seed : two["seeds"]) with_class(seed["slo"]);
+  std::ofstream(std::string(folder) + "/pools.html", std::ios::binary) << report_html(two);
 }
