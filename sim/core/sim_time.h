@@ -1,7 +1,6 @@
 #pragma once
 // The simulation clock: whole nanoseconds since the start, so that order and equality are exact.
 
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -18,7 +17,10 @@ inline constexpr SimTime kNanosecondsPerSecond = 1'000'000'000;
 
 /// Rounds to the nearest nanosecond (half away from zero); the only place where costs are rounded.
 inline SimTime to_sim_time(Seconds seconds) {
-  return static_cast<SimTime>(std::llround(seconds.value * 1e9));
+  const double nanoseconds = seconds.value * 1e9;
+  const SimTime whole = static_cast<SimTime>(nanoseconds);   // towards zero
+  const double rest = nanoseconds - static_cast<double>(whole);
+  return whole + (rest >= 0.5 ? 1 : 0) - (rest <= -0.5 ? 1 : 0);
 }
 inline Seconds to_seconds(SimTime time) { return {static_cast<double>(time) / 1e9}; }
 

@@ -14,8 +14,9 @@ namespace fleetsim {
 
 namespace {
 
-// Longest stretch computed at once: interruptions waste what lies beyond.
-constexpr std::int32_t kLookAheadIterations = 256;
+// A stretch is computed at most so far ahead; what lies beyond an interruption is wasted, so that the
+// reach follows how far the last stretch was used. It never shows in a result.
+constexpr std::int32_t kShortestReach = 4, kLongestReach = 256;
 
 }  // namespace
 
@@ -49,24 +50,31 @@ void Replica::abort(EngineRequest& request, SimTime now) {
 
 SimTime Replica::next_event() const {
   if (in_flight_count_ == 0) return kNever;
-  return silent_ends_ > 0 ? ends_[static_cast<std::size_t>(silent_ends_)] : in_flight(0).end;
+  return silent_ends_ > 0 ? ahead_[static_cast<std::size_t>(silent_ends_)].end : in_flight(0).end;
+}
+
+// How many silent ends of the stretch lie before `now`.
+std::int32_t Replica::ends_before(SimTime now) const {
+  const auto last = std::lower_bound(ahead_.begin() + committed_, ahead_.begin() + silent_ends_, now,
+                                     [](const Ahead& ahead, SimTime time) { return ahead.end < time; });
+  return static_cast<std::int32_t>(last - ahead_.begin());
 }
 
 void Replica::catch_up(SimTime now) {
-  const auto end = ends_.begin() + silent_ends_;
-  const auto last = std::lower_bound(ends_.begin() + committed_, end, now);
-  commit(static_cast<std::int32_t>(last - ends_.begin()));
+  if (silent_ends_ > 0) commit(ends_before(now));
 }
 
 void Replica::interrupt(SimTime now) {
   if (silent_ends_ == 0) return;
   catch_up(now);
+  reach_ = std::max(kShortestReach, 2 * committed_);
   silent_ends_ = 0;
 }
 
 void Replica::finish(SimTime now, Departures& departures) {
   if (silent_ends_ > 0) {
     commit(silent_ends_);
+    if (silent_ends_ == reach_) reach_ = std::min(2 * reach_, kLongestReach);
     silent_ends_ = 0;
   }
   InFlight& step = in_flight(0);
@@ -123,15 +131,13 @@ void Replica::plan(SimTime now) {
 }
 
 void Replica::close(SimTime now) {
-  catch_up(now);
+  catch_up(now + 1);  // an end at this very instant has happened as well
   silent_ends_ = 0;
 }
 
 std::int32_t Replica::kv_blocks_used_at(SimTime now) const {
   if (silent_ends_ == 0) return blocks_.used();
-  const auto end = ends_.begin() + silent_ends_;
-  const auto last = std::lower_bound(ends_.begin() + committed_, end, now);
-  return kv_used_[static_cast<std::size_t>(last - ends_.begin()) + static_cast<std::size_t>(depth_) - 1];
+  return ahead_[static_cast<std::size_t>(ends_before(now) + depth_ - 1)].kv_used;
 }
 
 // --- step by step -----------------------------------------------------------------------------
@@ -259,7 +265,7 @@ void Replica::observe(const InFlight& step) {
 // running request must have tokens left to plan and, after each end, tokens left to deliver.
 std::int32_t Replica::silent_ends_possible() const {
   const std::int32_t window = static_cast<std::int32_t>(setup_.step_time->window());
-  std::int32_t ends = kLookAheadIterations;
+  std::int32_t ends = reach_;
   for (const EngineRequest* request : scheduler_.running()) {
     ends = std::min({ends, request->stop_after - request->generated - 1,
                      request->length_limit - request->generated - depth_});
@@ -284,20 +290,18 @@ void Replica::look_ahead() {
   std::fill(phases_.begin(), phases_.end(), 0);
   window_growth_ = window > 0 ? 0 : static_cast<std::int64_t>(running.size());
   for (const EngineRequest* request : running) {
-    ++phases_[static_cast<std::size_t>(request->computed % block_size)];
+    // Tokens in the last block, 0 when it is full: computed modulo the block size.
+    const std::int32_t room = request->table.blocks() * block_size - request->computed;
+    ++phases_[static_cast<std::size_t>(room == 0 ? 0 : block_size - room)];
     if (window > 0 && request->computed - depth_ + 1 < window) ++window_growth_;
   }
-  ends_.clear();
-  kv_used_.clear();
-  host_overheads_.clear();
+  ahead_.clear();
   base_shape_ = in_flight(0).shape;
   base_start_ = in_flight(0).start;
   for (int i = 0; i < depth_; ++i) {
     base_[static_cast<std::size_t>(i)] = {in_flight(i).scheduled_at, in_flight(i).plan.waiting,
                                           in_flight(i).context_shift};
-    ends_.push_back(in_flight(i).end);
-    kv_used_.push_back(in_flight(i).plan.kv_blocks_used);
-    host_overheads_.push_back(in_flight(i).host_overhead);
+    ahead_.push_back({in_flight(i).end, in_flight(i).host_overhead, in_flight(i).plan.kv_blocks_used});
   }
   std::int32_t free = blocks_.free();
   std::int32_t used = blocks_.used();
@@ -315,9 +319,8 @@ void Replica::look_ahead() {
     const Price price = setup_.step_time->price(shape);
     const SimTime duration = to_sim_time(price.total);
     CHECK(duration > 0, "an iteration must take time");
-    ends_.push_back(ends_.back() + duration);
-    host_overheads_.push_back(to_sim_time(price.host_overhead));
-    kv_used_.push_back(setup_.planted_fault ? used - 1 : used);
+    ahead_.push_back({ahead_.back().end + duration, to_sim_time(price.host_overhead),
+                      setup_.planted_fault ? used - 1 : used});
   }
   silent_ends_ = silent;
   committed_ = 0;
@@ -341,11 +344,11 @@ void Replica::commit(std::int32_t silent_ends) {
 
 void Replica::account_silent(std::int32_t iteration) {
   const std::size_t i = static_cast<std::size_t>(iteration);
-  const SimTime start = iteration == 0 ? base_start_ : ends_[i - 1];
-  const SimTime end = ends_[i];
+  const SimTime start = iteration == 0 ? base_start_ : ahead_[i - 1].end;
+  const SimTime end = ahead_[i].end;
   const BatchShape shape = shape_at(iteration);
-  setup_.meter->on_iteration(setup_.replica, shape, start, end - start, kv_used_[i],
-                             host_overheads_[i]);
+  setup_.meter->on_iteration(setup_.replica, shape, start, end - start, ahead_[i].kv_used,
+                             ahead_[i].host_overhead);
   setup_.meter->on_output_tokens(shape.decode_requests, end);
   ++iterations_;
   if (setup_.stream_interval == 1) {
@@ -368,25 +371,22 @@ void Replica::account_silent(std::int32_t iteration) {
 void Replica::move_requests(std::int32_t from, std::int32_t to) {
   const std::int32_t iterations = to - from;
   const std::int32_t block_size = blocks_.block_size();
-  const SimTime end = ends_[static_cast<std::size_t>(to - 1)];
+  const SimTime end = ahead_[static_cast<std::size_t>(to - 1)].end;
   for (EngineRequest* request : scheduler_.running()) {
     if (setup_.stream_interval != 1) deliver_silent_chunks(*request, from, to);
     request->generated += iterations;
     request->computed += iterations;
     request->last_token = end;
     if (setup_.stream_interval == 1) request->last_chunk = end;
-    const std::int32_t blocks = (request->computed + block_size - 1) / block_size;
-    if (blocks > request->table.blocks()) {
-      blocks_.take(request->table, blocks - request->table.blocks());
-    }
-    scheduler_.note_full(*request, request->known_tokens() / block_size);
+    while (request->computed > request->table.blocks() * block_size) blocks_.take(request->table, 1);
+    scheduler_.note_tokens(*request, request->known_tokens());
   }
 }
 
 void Replica::deliver_silent_chunks(EngineRequest& request, std::int32_t from, std::int32_t to) {
   for (std::int32_t i = from; i < to; ++i) {
     if (++request.tokens_since_chunk < setup_.stream_interval) continue;
-    const SimTime end = ends_[static_cast<std::size_t>(i)];
+    const SimTime end = ahead_[static_cast<std::size_t>(i)].end;
     setup_.meter->on_gaps(end - request.last_chunk, 1, end);
     request.last_chunk = end;
     request.tokens_since_chunk = 0;
@@ -400,13 +400,13 @@ void Replica::refresh_in_flight(std::int32_t committed) {
     const std::size_t i = static_cast<std::size_t>(iteration);
     InFlight& entry = in_flight(step);
     entry.shape = shape_at(iteration);
-    entry.start = iteration == 0 ? base_start_ : ends_[i - 1];
-    entry.end = ends_[i];
-    entry.host_overhead = host_overheads_[i];
+    entry.start = iteration == 0 ? base_start_ : ahead_[i - 1].end;
+    entry.end = ahead_[i].end;
+    entry.host_overhead = ahead_[i].host_overhead;
     const bool planned_before = iteration < depth_;
     entry.scheduled_at =
-        planned_before ? base_[i].scheduled_at : ends_[i - static_cast<std::size_t>(depth_)];
-    entry.plan.kv_blocks_used = kv_used_[i];
+        planned_before ? base_[i].scheduled_at : ahead_[i - static_cast<std::size_t>(depth_)].end;
+    entry.plan.kv_blocks_used = ahead_[i].kv_used;
     entry.plan.waiting = planned_before ? base_[i].waiting
                                         : static_cast<std::int32_t>(scheduler_.waiting_count());
     // Both plans hold the same requests in the same order, one token further for each end.

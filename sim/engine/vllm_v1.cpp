@@ -101,11 +101,12 @@ void VllmV1::plan_running(IterationPlan& plan, std::int64_t& budget) {
 
 bool VllmV1::allocate_running(EngineRequest& request, std::int32_t tokens) {
   const std::int32_t total = request.computed + tokens;
-  const std::int32_t need =
-      std::max(0, blocks_for(total, blocks_.block_size()) - request.table.blocks());
-  if (need > blocks_.free()) return false;
-  blocks_.take(request.table, need);
-  note_full(request, std::min(total, request.known_tokens()) / blocks_.block_size());
+  if (total > request.table.blocks() * blocks_.block_size()) {
+    const std::int32_t need = blocks_for(total, blocks_.block_size()) - request.table.blocks();
+    if (need > blocks_.free()) return false;
+    blocks_.take(request.table, need);
+  }
+  note_tokens(request, std::min(total, request.known_tokens()));
   return true;
 }
 
@@ -155,7 +156,7 @@ bool VllmV1::admit(EngineRequest& request, std::int64_t budget, IterationPlan& p
   blocks_.reserve(request.table, static_cast<std::int32_t>(rules_.window_blocks_per_request));
   blocks_.take(request.table, blocks_for(slots, block_size) - hit.blocks);
   request.full_blocks = hit.blocks;
-  note_full(request, std::min(slots, known) / block_size);
+  note_tokens(request, std::min(slots, known));
   request.computed = cached;
   if (request.cached_tokens < 0) request.cached_tokens = cached;
   request.state = EngineState::running;
@@ -218,7 +219,7 @@ bool VllmV1::apply(const PlannedTokens& planned) {
   if (request.emits_tokens) ++request.generated;
   if (rules_.async_scheduling && !stale) {
     --request.placeholders;
-    note_full(request, (request.computed - request.placeholders) / blocks_.block_size());
+    note_tokens(request, request.computed - request.placeholders);
   }
   if (request.generated < request.stop_after) return false;
   end(request);

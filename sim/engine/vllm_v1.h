@@ -56,6 +56,12 @@ class VllmV1 {
   /// The engine registers the request's first `blocks` blocks now. Those of the prompt become shareable
   /// at once; blocks with generated tokens, which nobody else can ask for, are registered on release.
   void note_full(EngineRequest& request, std::int32_t blocks);
+  /// The same for the blocks that the first `tokens` tokens fill; mostly they fill no further one.
+  void note_tokens(EngineRequest& request, std::int32_t tokens) {
+    if (tokens >= (request.full_blocks + 1) * blocks_.block_size()) {
+      note_full(request, tokens / blocks_.block_size());
+    }
+  }
 
  private:
   void plan_running(IterationPlan& plan, std::int64_t& budget);

@@ -323,7 +323,10 @@ bool Fleet::is_over(const Deadline& deadline) {
 }
 
 // One time-out is constant within a class, so deadlines stand in order and only the first needs an event.
+// Replicas may plan only when all have given up whose deadline is this instant, and their retries stand
+// in the queue.
 void Fleet::expire(std::int32_t class_index) {
+  abandoned_.clear();
   std::deque<Deadline>& queue = deadlines_[static_cast<std::size_t>(class_index)];
   while (!queue.empty()) {
     const Deadline first = queue.front();
@@ -334,6 +337,7 @@ void Fleet::expire(std::int32_t class_index) {
     queue.pop_front();
   }
   if (!queue.empty()) await_deadline(class_index);
+  for (const std::int32_t station : abandoned_) post(station);
 }
 
 void Fleet::give_up(EngineRequest& request) {
@@ -344,7 +348,7 @@ void Fleet::give_up(EngineRequest& request) {
     CHECK(request.state != EngineState::ended, "an end within run-ahead ended a request");
     station.replica->abort(request, now_);
     leave_router(request);
-    post(index);
+    abandoned_.push_back(index);
   }
   const Retry& rule = source_.classes()[request.request.class_index].retry;
   if (request.attempt < rule.max) {

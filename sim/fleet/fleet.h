@@ -99,6 +99,7 @@ class Fleet {
   EventQueue<Event, Phase> events_;
   std::vector<std::deque<Deadline>> deadlines_;   // by class, in order of time
   Departures departures_;
+  std::vector<std::int32_t> abandoned_;           // scratch of expire(): stations
   Request next_;                                  // scratch of follow()
   SimTime now_ = 0;
   std::int64_t arrived_ = 0;
