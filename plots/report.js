@@ -8,11 +8,24 @@
   noLoader.load = () => Promise.reject(new Error("the report is offline"));
   const views = new Map();
 
+  /** Legends break into as many columns as their longest name leaves room for. */
+  function fitLegends(spec, width) {
+    const rows = Object.values(spec.datasets).flat();
+    for (const part of spec.layer ?? [spec]) {
+      const color = part.encoding?.color;
+      if (!color?.legend) continue;
+      const names = color.legend.values ?? [...new Set(rows.map((row) => row[color.field]).filter((value) => value !== undefined))];
+      const longest = Math.max(...names.map((value) => String(value).length));
+      color.legend.columns = Math.max(1, Math.min(names.length, Math.floor((width - 50) / (longest * 7 + 26))));
+    }
+    return spec;
+  }
+
   async function draw(name, scheme) {
     const place = document.querySelector(`[data-chart="${name}"]`);
     const old = views.get(name);
     if (old) old.finalize();
-    const drawn = await vegaEmbed(place, charts[name], {
+    const drawn = await vegaEmbed(place, fitLegends(charts[name], place.clientWidth), {
       mode: "vega-lite", renderer: "svg", actions: false, config: themes[scheme], loader: noLoader,
       tooltip: {theme: scheme},
     });

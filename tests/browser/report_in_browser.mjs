@@ -70,7 +70,11 @@ const inspection = `(async () => {
     const marks = svg ? svg.querySelectorAll(".role-mark path, .role-mark rect, .role-mark line, .role-mark text").length : 0;
     const box = svg ? svg.getBoundingClientRect() : {width: 0, height: 0};
     const unread = svg ? [...svg.querySelectorAll("text")].filter((t) => /NaN|undefined|Infinity|null/.test(t.textContent)).length : 0;
-    return {name: place.dataset.chart, marks, unread, width: box.width, height: box.height,
+    const clipped = svg ? [...svg.querySelectorAll("text")].filter((t) => {
+      const edge = t.getBoundingClientRect();
+      return edge.width > 0 && (edge.right > box.right + 1 || edge.left < box.left - 1);
+    }).map((t) => t.textContent) : [];
+    return {name: place.dataset.chart, marks, unread, clipped, width: box.width, height: box.height,
             wider: box.width > place.getBoundingClientRect().width + 1};
   });
   const wide = [...document.querySelectorAll("body *")].filter((e) => !e.closest(".scroll, svg, pre") &&
@@ -110,6 +114,7 @@ async function checkPage(browser, file, {width, scheme}, shots) {
   for (const chart of page.charts) {
     if (chart.marks < 1 || chart.width < 150 || chart.height < 40) faults.push(`chart ${chart.name} is empty (${chart.marks} marks, ${chart.width} x ${chart.height})`);
     if (chart.wider) faults.push(`chart ${chart.name} is wider than its place`);
+    if (chart.clipped.length) faults.push(`chart ${chart.name} cuts off '${chart.clipped.join("', '")}'`);
     if (chart.unread) faults.push(`chart ${chart.name} has ${chart.unread} labels that are no text for people`);
   }
   if (page.overflow > 0) faults.push(`overflows by ${page.overflow} px: ${page.wide.slice(0, 5).join(", ")}`);
