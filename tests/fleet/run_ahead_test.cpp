@@ -43,7 +43,6 @@ TEST_CASE("running ahead and stepping give the same bytes", "[invariant]") {
     const WholeRun unobserved_stepped = run_whole(scenario, stepping(), false);
     CHECK(first_difference(bytes_of(scenario, unobserved_stepped), bytes_of(scenario, unobserved)) ==
           "");
-    CHECK(ahead.result.events_popped <= stepped.result.events_popped);
     stepped_events += stepped.result.events_popped;
     ahead_events += ahead.result.events_popped;
     const Summary& summary = stepped.result.summary;
@@ -53,7 +52,6 @@ TEST_CASE("running ahead and stepping give the same bytes", "[invariant]") {
     unfinished += summary.requests.unfinished;
     rejected += summary.requests.rejected;
   }
-  CHECK(ahead_events < stepped_events);
   if (seeds.first == seeds.last) return;
   // The scenarios reach what could go wrong.
   CHECK(preemptions > 100);
