@@ -422,7 +422,7 @@ void add_breakdown(const Json& data, const char* section, ReportChart chart, boo
     chart.spec["encoding"]["color"]["legend"]["values"] = [&] {
       Json shown = Json::array();
       for (const Json& part : domain)
-        if (part != "") shown.push_back(part);
+        if (!part.get_ref<const std::string&>().empty()) shown.push_back(part);
       return shown;
     }();
   set_parameter(chart.spec, "x_format", memory ? "~g" : ".0%");

@@ -1,9 +1,11 @@
 // KvBlocks by hand and against the plain implementation on random sequences of what schedulers do.
 
-#include "tests/catch.h"
-#include "sim/core/random.h"
 #include "sim/engine/kv_blocks.h"
+
+#include "sim/core/random.h"
 #include "tests/engine/plain_kv_blocks.h"
+
+#include "tests/catch.h"
 
 using namespace fleetsim;
 using namespace fleetsim::test;
@@ -65,7 +67,7 @@ class Comparison {
   void admit() {
     Tenant tenant;
     if (!gone_.empty() && draw(3) == 0) {
-      const Tenant& old = gone_[draw(gone_.size())];   // comes back, as after a preemption
+      const Tenant& old = gone_[draw(gone_.size())];  // comes back, as after a preemption
       tenant.prompt = old.prompt;
       tenant.prompt_tokens = old.prompt_tokens;
       tenant.output = old.output;
@@ -96,7 +98,8 @@ class Comparison {
     const std::int32_t length = tenant.prompt_tokens + tenant.generated;
     const auto chunk = static_cast<std::int32_t>(1 + draw(9));
     if (tenant.computed == length) ++tenant.generated;
-    const std::int32_t computed = std::min(tenant.computed + chunk, tenant.prompt_tokens + tenant.generated);
+    const std::int32_t computed =
+        std::min(tenant.computed + chunk, tenant.prompt_tokens + tenant.generated);
     const std::int32_t need = (computed + block_size_ - 1) / block_size_ - tenant.table.blocks();
     if (need > extents_.free()) return;
     tenant.computed = computed;
@@ -130,11 +133,14 @@ class Comparison {
   int hits_ = 0, full_hits_ = 0;
 };
 
-std::vector<Stretch> prompt_of(StreamId stream, std::int32_t tokens) { return {{stream, 0, tokens}}; }
+std::vector<Stretch> prompt_of(StreamId stream, std::int32_t tokens) {
+  return {{stream, 0, tokens}};
+}
 
 }  // namespace
 
-TEST_CASE("extents of blocks behave as single blocks do, whatever is asked of them", "[engine][kv]") {
+TEST_CASE("extents of blocks behave as single blocks do, whatever is asked of them",
+          "[engine][kv]") {
   int hits = 0, full_hits = 0;
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     const int usable = 8 + static_cast<int>(seed % 7) * 9;

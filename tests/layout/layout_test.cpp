@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/layout/source_rules.h"
+
 #include "tests/catch.h"
 
 using fleetsim::layout::broken_rules;
@@ -26,23 +27,26 @@ Faults faults_of(const std::string& path, const std::string& text) {
 
 TEST_CASE("the project keeps its arrows, doors, names and lengths", "[layout]") {
   const std::vector<SourceFile> files = project_files(FLEETSIM_SOURCE_DIR);
-  for (const char* known : {"CMakeLists.txt", "hw_models/check.h", "sim/app/main.cpp", "scenarios/chat-2k-rps.yaml",
-                            "tests/layout/layout_test.cpp"}) {
+  for (const char* known : {"CMakeLists.txt", "hw_models/check.h", "sim/app/main.cpp",
+                            "scenarios/chat-2k-rps.yaml", "tests/layout/layout_test.cpp"}) {
     CAPTURE(known);
-    CHECK(std::any_of(files.begin(), files.end(), [&](const SourceFile& file) { return file.path == known; }));
+    CHECK(std::any_of(files.begin(), files.end(),
+                      [&](const SourceFile& file) { return file.path == known; }));
   }
   CHECK(broken_rules(files) == Faults{});
 }
 
 TEST_CASE("CMake links the folders in the order of the arrows", "[layout]") {
   const std::vector<SourceFile> files = project_files(FLEETSIM_SOURCE_DIR);
-  const auto cmake = std::find_if(files.begin(), files.end(),
-                                  [](const SourceFile& file) { return file.path == "CMakeLists.txt"; });
+  const auto cmake = std::find_if(files.begin(), files.end(), [](const SourceFile& file) {
+    return file.path == "CMakeLists.txt";
+  });
   REQUIRE(cmake != files.end());
   std::vector<std::string> libraries = folder_order();
-  libraries.pop_back();   // sim/app is the program
+  libraries.pop_back();  // sim/app is the program
   CHECK(cmake_folder_order(cmake->text) == libraries);
-  CHECK(cmake_folder_order("fleetsim_library(b sim/b x)\n  fleetsim_library(no)\nfleetsim_library(a sim/a)\n") ==
+  CHECK(cmake_folder_order(
+            "fleetsim_library(b sim/b x)\n  fleetsim_library(no)\nfleetsim_library(a sim/a)\n") ==
         std::vector<std::string>{"sim/b", "sim/a"});
 }
 
@@ -56,8 +60,10 @@ TEST_CASE("an include against an arrow is a fault, along it or within a folder n
   CHECK(faults_of("sim/fleet/x.cpp", "#include \"fleet.h\"\n") ==
         Faults{"sim/fleet/x.cpp:1: 'fleet.h' must be included from the project's root"});
   CHECK(faults_of("sim/drawer/x.cpp", "").size() == 1);
-  CHECK(faults_of("sim/engine/x.cpp", "#include \"hw_models/check.h\"\n#include \"sim/engine/replica.h\"\n"
-                                      "#include \"sim/metrics/meter.h\"\n").empty());
+  CHECK(faults_of("sim/engine/x.cpp",
+                  "#include \"hw_models/check.h\"\n#include \"sim/engine/replica.h\"\n"
+                  "#include \"sim/metrics/meter.h\"\n")
+            .empty());
   CHECK(faults_of("tests/fleet/x.cpp", "#include \"sim/app/run_command.h\"\n").empty());
 }
 
@@ -98,7 +104,10 @@ TEST_CASE("a drawer, a file too long and a home folder are faults", "[layout]") 
   CHECK(faults_of("sim/core/misc.cpp", "").size() == 1);
   CHECK(faults_of("scripts/helper", "").size() == 1);
   CHECK(faults_of("sim/core/utilisation.cpp", "").empty());
-  CHECK(faults_of("sim/core/long.cpp", std::string(801, '\n')) == Faults{"sim/core/long.cpp:801: more than 800 lines"});
+  CHECK(faults_of("sim/core/long.cpp", std::string(801, '\n')) ==
+        Faults{"sim/core/long.cpp:801: more than 800 lines"});
   CHECK(faults_of("sim/core/long.cpp", std::string(800, '\n')).empty());
-  CHECK(faults_of("README.md", "see\n/ho" "me/somebody/x\n") == Faults{"README.md:2: names somebody's home folder"});
+  CHECK(faults_of("README.md",
+                  "see\n/ho"
+                  "me/somebody/x\n") == Faults{"README.md:2: names somebody's home folder"});
 }

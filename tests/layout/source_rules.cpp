@@ -1,5 +1,6 @@
 // Line by line, without a compiler: an include is a line that begins with `#include`. What the
-// preprocessor would leave out counts as well; a rule that needs an exception gets it in a table here.
+// preprocessor would leave out counts as well; a rule that needs an exception gets it in a table
+// here.
 
 #include "tests/layout/source_rules.h"
 
@@ -30,8 +31,8 @@ const std::vector<Door>& doors() {
       {"yaml-cpp/", {"hw_models/yaml_reader.cpp"}},
       {"CLI/", {"sim/app/"}},
       {"nlohmann/",
-       {"hw_models/hf_config.cpp", "sim/scenario/field_schema.cpp", "sim/workload/mooncake_trace.cpp",
-        "sim/report/", "tests/"}},
+       {"hw_models/hf_config.cpp", "sim/scenario/field_schema.cpp",
+        "sim/workload/mooncake_trace.cpp", "sim/report/", "tests/"}},
       {"zlib.h", {"sim/workload/text_file.cpp", "tests/"}},
       {"catch2/", {"tests/catch.h", "tests/catch_main.cpp"}},
   };
@@ -116,16 +117,18 @@ std::string arrow_fault(std::string_view path, std::string_view target) {
   const std::string_view from = folder_of(path);
   if (from == to) return "";
   const auto from_height = height_of(from), to_height = height_of(to);
-  if (!from_height) return "";   // reported once a file, by the folder's own rule
+  if (!from_height) return "";  // reported once a file, by the folder's own rule
   if (!to_height) return fmt::format("{} must not include {}", from, to);
-  if (*to_height > *from_height) return fmt::format("{} is below {} and must not include it", from, to);
+  if (*to_height > *from_height)
+    return fmt::format("{} is below {} and must not include it", from, to);
   return "";
 }
 
 /// What is wrong with including a library's header in `path`; empty when nothing is.
 std::string door_fault(std::string_view path, std::string_view target) {
   for (const auto& [header, reason] : refused_headers())
-    if (target == header && !path.starts_with("tests/")) return fmt::format("<{}>: {}", header, reason);
+    if (target == header && !path.starts_with("tests/"))
+      return fmt::format("<{}>: {}", header, reason);
   for (const Door& door : doors()) {
     if (!target.starts_with(door.include_prefix)) continue;
     const bool open = std::any_of(door.places.begin(), door.places.end(),
@@ -141,7 +144,8 @@ bool is_drawer(std::string_view stem) {
                                                         "manager", "managers", "misc",   "common"};
   while (!stem.empty()) {
     const std::size_t end = std::min({stem.find('_'), stem.find('-'), stem.size()});
-    if (std::find(kDrawers.begin(), kDrawers.end(), stem.substr(0, end)) != kDrawers.end()) return true;
+    if (std::find(kDrawers.begin(), kDrawers.end(), stem.substr(0, end)) != kDrawers.end())
+      return true;
     stem.remove_prefix(std::min(end + 1, stem.size()));
   }
   return false;
@@ -149,7 +153,12 @@ bool is_drawer(std::string_view stem) {
 
 bool names_a_home(std::string_view line) {
   // in two parts each, so that this file keeps its own rule
-  for (const std::string_view home : {"/ho" "me/", "/ro" "ot/", "/Us" "ers/"})
+  for (const std::string_view home : {"/ho"
+                                      "me/",
+                                      "/ro"
+                                      "ot/",
+                                      "/Us"
+                                      "ers/"})
     if (line.find(home) != std::string_view::npos) return true;
   return false;
 }
@@ -165,21 +174,24 @@ class RuleCheck {
     for (std::size_t i = 0; i < lines.size(); ++i)
       if (names_a_home(lines[i])) add(i + 1, "names somebody's home folder");
     if (!is_cpp(path_)) return;
-    if (std::ssize(lines) > kLinesMax) add(lines.size(), fmt::format("more than {} lines", kLinesMax));
+    if (std::ssize(lines) > kLinesMax)
+      add(lines.size(), fmt::format("more than {} lines", kLinesMax));
     if (path_.starts_with("sim/") && !height_of(folder_of(path_)))
       add(1, fmt::format("the folder {} has no place in the order of folders", folder_of(path_)));
     if (is_header(path_)) check_head(lines);
     for (std::size_t i = 0; i < lines.size(); ++i) {
       const auto include = include_in(lines[i]);
       if (!include) continue;
-      add(i + 1, include->quoted ? arrow_fault(path_, include->target) : door_fault(path_, include->target));
+      add(i + 1, include->quoted ? arrow_fault(path_, include->target)
+                                 : door_fault(path_, include->target));
     }
   }
 
  private:
   void check_head(const std::vector<std::string_view>& lines) {
     if (lines.empty() || lines[0] != "#pragma once") add(1, "a header begins with '#pragma once'");
-    if (lines.size() < 2 || !lines[1].starts_with("// ")) add(2, "a header says in its second line what it holds");
+    if (lines.size() < 2 || !lines[1].starts_with("// "))
+      add(2, "a header says in its second line what it holds");
   }
   void add(std::size_t line, const std::string& fault) {
     if (!fault.empty()) faults_.push_back(fmt::format("{}:{}: {}", path_, line, fault));
@@ -192,9 +204,9 @@ class RuleCheck {
 }  // namespace
 
 const std::vector<std::string>& folder_order() {
-  static const std::vector<std::string> order = {"hw_models",   "sim/core",   "sim/scenario",
+  static const std::vector<std::string> order = {"hw_models",    "sim/core",    "sim/scenario",
                                                  "sim/workload", "sim/metrics", "sim/engine",
-                                                 "sim/fleet",   "sim/report", "sim/app"};
+                                                 "sim/fleet",    "sim/report",  "sim/app"};
   return order;
 }
 
@@ -219,12 +231,15 @@ std::vector<std::string> cmake_folder_order(const std::string& cmake_text) {
 std::vector<SourceFile> project_files(const std::string& root) {
   namespace fs = std::filesystem;
   std::vector<fs::path> paths;
-  for (const char* folder : {"hw_models", "sim", "tests", "scenarios", "plots", "scripts", "cmake", "docs"}) {
+  for (const char* folder :
+       {"hw_models", "sim", "tests", "scenarios", "plots", "scripts", "cmake", "docs"}) {
     if (!fs::exists(fs::path(root) / folder)) continue;
     for (auto entry = fs::recursive_directory_iterator(fs::path(root) / folder);
          entry != fs::recursive_directory_iterator(); ++entry) {
-      if (entry->is_directory() && entry->path().filename() == "node_modules") entry.disable_recursion_pending();
-      if (entry->is_regular_file() && entry->path().extension() != ".gz") paths.push_back(entry->path());
+      if (entry->is_directory() && entry->path().filename() == "node_modules")
+        entry.disable_recursion_pending();
+      if (entry->is_regular_file() && entry->path().extension() != ".gz")
+        paths.push_back(entry->path());
     }
   }
   for (const auto& entry : fs::directory_iterator(root))
