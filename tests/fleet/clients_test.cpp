@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tests/fleet/scenario_run.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -58,9 +59,10 @@ WholeRun both_ways(const ReadyScenario& scenario) {
 
 }  // namespace
 
-TEST_CASE("a time-out frees the blocks, counts, and its wasted step delivers nothing", "[clients]") {
-  // A: prompt 8, wants 100 tokens, gives up at 35 ms. Its tokens came at 10, 20, 30 ms; the iteration
-  // from 30 to 40 ms runs on for nobody. B comes at 36 ms, first scheduled at 40 ms.
+TEST_CASE("a time-out frees the blocks, counts, and its wasted step delivers nothing",
+          "[clients]") {
+  // A: prompt 8, wants 100 tokens, gives up at 35 ms. Its tokens came at 10, 20, 30 ms; the
+  // iteration from 30 to 40 ms runs on for nobody. B comes at 36 ms, first scheduled at 40 ms.
   const WholeRun run = both_ways(by_hand(R"(
     - {id: A, arrival: 0s, prompt_tokens: 8, output_tokens: 100}
     - {id: B, arrival: 36ms, prompt_tokens: 4, output_tokens: 2}
@@ -82,16 +84,16 @@ TEST_CASE("a time-out frees the blocks, counts, and its wasted step delivers not
 }
 
 TEST_CASE("a time-out at the instant of the last token comes too late", "[clients]") {
-  const WholeRun run = both_ways(by_hand(
-      "    - {id: A, arrival: 0s, prompt_tokens: 8, output_tokens: 3}", "  timeout: 30ms"));
+  const WholeRun run = both_ways(
+      by_hand("    - {id: A, arrival: 0s, prompt_tokens: 8, output_tokens: 3}", "  timeout: 30ms"));
   CHECK(run.of(0).status == RequestStatus::completed);
   CHECK(run.of(0).last_token == 30 * ms);
 }
 
 TEST_CASE("a run ends with the last thing that happens, not at a deadline of one who was served",
           "[clients]") {
-  const ReadyScenario scenario = by_hand(
-      "    - {id: A, arrival: 0s, prompt_tokens: 8, output_tokens: 3}", "  timeout: 60s");
+  const ReadyScenario scenario =
+      by_hand("    - {id: A, arrival: 0s, prompt_tokens: 8, output_tokens: 3}", "  timeout: 60s");
   const WholeRun run = both_ways(scenario);
   REQUIRE(run.result.timeseries.size() == 1);
   CHECK(run.result.timeseries.front().length == 30 * ms);
@@ -113,8 +115,9 @@ TEST_CASE("a retry comes after its pause, keeps the first arrival and has a dead
 )",
                                            "  timeout: 50ms\n  retry: {max: 2, backoff: 20ms}", "",
                                            ", max_num_seqs: 1"));
-  // A finishes at 50 ms, at its deadline. B is first scheduled at 50 ms, before its deadline of 55 ms;
-  // its first token comes at 60 ms, too late. Attempt two comes at 75 ms, is served from 75 to 95 ms.
+  // A finishes at 50 ms, at its deadline. B is first scheduled at 50 ms, before its deadline of 55
+  // ms; its first token comes at 60 ms, too late. Attempt two comes at 75 ms, is served from 75 to
+  // 95 ms.
   const RequestRecord& b = hasty.of(1);
   CHECK(hasty.requests.size() == 2);
   CHECK(b.status == RequestStatus::completed);
@@ -134,7 +137,7 @@ TEST_CASE("retries end: the last attempt that runs out counts once", "[clients]"
                                          "  timeout: 25ms\n  retry: {max: 2, backoff: 10ms}"));
   REQUIRE(run.requests.size() == 1);
   CHECK(run.of(0).status == RequestStatus::timed_out);
-  CHECK(run.of(0).output_tokens == 2);   // of the last attempt: it ran from 70 to 95 ms
+  CHECK(run.of(0).output_tokens == 2);  // of the last attempt: it ran from 70 to 95 ms
   CHECK(run.of(0).first_token == 80 * ms);
   // Attempts from 0, 35 and 70 ms: each starts three iterations, the third for nobody.
   CHECK(run.iterations.size() == 9);
@@ -142,8 +145,8 @@ TEST_CASE("retries end: the last attempt that runs out counts once", "[clients]"
 }
 
 TEST_CASE("clients that give up at one instant all go before the engine plans", "[clients]") {
-  // Found by random scenarios. One seat, three requests, all with their deadline at 50 ms: the plan of 50 ms
-  // must see neither B nor C of the first attempt, and all three retries, A's first.
+  // Found by random scenarios. One seat, three requests, all with their deadline at 50 ms: the plan
+  // of 50 ms must see neither B nor C of the first attempt, and all three retries, A's first.
   const WholeRun run = both_ways(by_hand(R"(
     - {id: A, arrival: 0s, prompt_tokens: 4, output_tokens: 100}
     - {id: B, arrival: 0s, prompt_tokens: 5, output_tokens: 1}
@@ -182,7 +185,7 @@ cost_model: {fixed: {iteration: 10ms}}
   CHECK_FALSE(run.result.summary.latency.e2e.has_value());
   for (const RequestRecord& record : run.requests) {
     CHECK(record.status == RequestStatus::cache_hit);
-    CHECK(record.last_token - record.arrival == 26 * ms);   // 3 + 20 + 3: nothing is tokenised
+    CHECK(record.last_token - record.arrival == 26 * ms);  // 3 + 20 + 3: nothing is tokenised
     CHECK(record.output_tokens == 7);
     CHECK(record.pool == -1);
     CHECK(record.replica == -1);
@@ -199,16 +202,16 @@ TEST_CASE("a prompt above max_model_len is rejected, one that just fits is serve
   CHECK(run.of(0).status == RequestStatus::rejected);
   CHECK(run.of(0).first_scheduled == -1);
   CHECK(run.of(1).status == RequestStatus::completed);
-  CHECK(run.of(1).output_tokens == 1);   // the sequence is full, its one token is delivered
-  CHECK(run.of(2).output_tokens == 2);   // 3998 + 2 = 4000 ends it by length
+  CHECK(run.of(1).output_tokens == 1);  // the sequence is full, its one token is delivered
+  CHECK(run.of(2).output_tokens == 2);  // 3998 + 2 = 4000 ends it by length
   CHECK(run.result.summary.requests.rejected == 1);
 }
 
 TEST_CASE("a prefill-only request has no first token and ends with its prefill", "[clients]") {
   // 20 tokens at a budget of 8: 8, 8, 4.
-  const WholeRun run = both_ways(by_hand(
-      "    - {id: A, arrival: 0s, prompt_tokens: 20, output_tokens: 0}", "", "",
-      ", max_num_batched_tokens: 8, max_num_seqs: 8"));
+  const WholeRun run =
+      both_ways(by_hand("    - {id: A, arrival: 0s, prompt_tokens: 20, output_tokens: 0}", "", "",
+                        ", max_num_batched_tokens: 8, max_num_seqs: 8"));
   const RequestRecord& a = run.of(0);
   CHECK(a.status == RequestStatus::completed);
   CHECK(a.first_token == -1);
@@ -222,13 +225,13 @@ TEST_CASE("a prefill-only request has no first token and ends with its prefill",
 
 TEST_CASE("the front end's time is part of every latency", "[clients]") {
   // In: 3 ms network, 5 ms + 10 tokens x 200 us = 7 ms of tokenising; out: 3 ms network.
-  const WholeRun run = both_ways(by_hand(
-      "    - {id: A, arrival: 1ms, prompt_tokens: 10, output_tokens: 3}", "",
-      "frontend: {network: 3ms, tokenize: {base: 5ms, per_token: 200us}}"));
+  const WholeRun run =
+      both_ways(by_hand("    - {id: A, arrival: 1ms, prompt_tokens: 10, output_tokens: 3}", "",
+                        "frontend: {network: 3ms, tokenize: {base: 5ms, per_token: 200us}}"));
   const RequestRecord& a = run.of(0);
   CHECK(a.arrival == 1 * ms);
   CHECK(a.first_scheduled == 11 * ms);
-  CHECK(a.first_token == 24 * ms);   // 11 + 10 + 3
+  CHECK(a.first_token == 24 * ms);  // 11 + 10 + 3
   CHECK(a.last_token == 44 * ms);
   CHECK(run.result.summary.latency.e2e->mean == Approx(0.043));
   CHECK(run.result.summary.latency.queue->mean == Approx(0.010));
@@ -236,10 +239,11 @@ TEST_CASE("the front end's time is part of every latency", "[clients]") {
 }
 
 TEST_CASE("chunks of stream_interval tokens: the gaps between them are the ITL", "[clients]") {
-  // 8 tokens at 10, 20, ... 80 ms. Chunks: token 1 alone, then 2-4 at 40, 5-7 at 70, the rest (8) at 80.
-  const WholeRun run = both_ways(by_hand(
-      "    - {id: A, arrival: 0s, prompt_tokens: 4, output_tokens: 8}", "",
-      "frontend: {stream_interval: 3}"));
+  // 8 tokens at 10, 20, ... 80 ms. Chunks: token 1 alone, then 2-4 at 40, 5-7 at 70, the rest (8)
+  // at 80.
+  const WholeRun run =
+      both_ways(by_hand("    - {id: A, arrival: 0s, prompt_tokens: 4, output_tokens: 8}", "",
+                        "frontend: {stream_interval: 3}"));
   const LatencySummary itl = run.result.summary.latency.itl.value();
   CHECK(itl.count == 3);
   CHECK(itl.mean == Approx((0.030 + 0.030 + 0.010) / 3));
@@ -248,8 +252,8 @@ TEST_CASE("chunks of stream_interval tokens: the gaps between them are the ITL",
   CHECK(run.of(0).first_token == 10 * ms);
   CHECK(run.of(0).last_token == 80 * ms);
   CHECK(run.result.summary.latency.tpot->mean == Approx(0.010));
-  const WholeRun single = both_ways(by_hand(
-      "    - {id: A, arrival: 0s, prompt_tokens: 4, output_tokens: 8}"));
+  const WholeRun single =
+      both_ways(by_hand("    - {id: A, arrival: 0s, prompt_tokens: 4, output_tokens: 8}"));
   CHECK(single.result.summary.latency.itl->count == 7);
   CHECK(single.result.summary.latency.itl->max == Approx(0.010));
 }
@@ -272,7 +276,7 @@ cost_model: {fixed: {iteration: 10ms}}
   const std::vector<std::int32_t> prompts = {10, 26, 42}, cached = {0, 12, 28};
   for (RequestId turn = 0; turn < 3; ++turn) {
     const RequestRecord& record = run.of(turn);
-    CHECK(record.arrival == turn * 100 * ms);   // 60 ms of answer, 40 ms of thought
+    CHECK(record.arrival == turn * 100 * ms);  // 60 ms of answer, 40 ms of thought
     CHECK(record.prompt_tokens == prompts[turn]);
     CHECK(record.cached_tokens == cached[turn]);
   }
@@ -324,7 +328,7 @@ TEST_CASE("an arrival at exactly a planning instant is seen by that plan", "[cli
     - {id: C, arrival: 30000001ns, prompt_tokens: 4, output_tokens: 1}
 )"));
   CHECK(run.of(1).first_scheduled == 20 * ms);
-  CHECK(run.of(2).first_scheduled == 40 * ms);   // a nanosecond late: one iteration later
+  CHECK(run.of(2).first_scheduled == 40 * ms);  // a nanosecond late: one iteration later
   CHECK(run.iterations.at(2).scheduled.size() == 2);
 }
 
@@ -337,7 +341,8 @@ TEST_CASE("what the drain does not finish is unfinished, an end at its last inst
 )",
                                                 "", "duration: 100ms\ndrain: 90ms");
   const WholeRun run = both_ways(ready(text));
-  // C would arrive when arrivals have stopped. B's tenth token comes at 190 ms, the end of the drain.
+  // C would arrive when arrivals have stopped. B's tenth token comes at 190 ms, the end of the
+  // drain.
   CHECK(run.requests.size() == 2);
   CHECK(run.of(0).status == RequestStatus::unfinished);
   CHECK(run.of(0).output_tokens == 19);

@@ -1,5 +1,5 @@
-// What a scenario becomes before it runs: what fits, what the engine's version means, and the words for
-// what does not.
+// What a scenario becomes before it runs: what fits, what the engine's version means, and the words
+// for what does not.
 
 #include "sim/fleet/deployment.h"
 
@@ -8,6 +8,7 @@
 #include "sim/fleet/router.h"
 #include "sim/scenario/scenario_reader.h"
 #include "tests/fleet/scenario_run.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -17,7 +18,8 @@ namespace {
 
 std::string one_pool(const std::string& model, const std::string& pool) {
   return "workload:\n  requests:\n    - {id: A, arrival: 0s, prompt_tokens: 4, output_tokens: 2}\n"
-         "model: " + model + "\nfleet:\n  pools:\n    - " + pool + "\n";
+         "model: " +
+         model + "\nfleet:\n  pools:\n    - " + pool + "\n";
 }
 
 // The problems of reading and deploying, and nothing else.
@@ -43,20 +45,27 @@ TEST_CASE("a model that does not fit says how many bytes are missing and what wo
           "[deployment]") {
   const std::string yaml = one_pool("llama-3.1-70b", "{gpu: h100-sxm}");
   CHECK(faults(yaml) ==
-        "test.yaml:7:13: error: llama-3.1-70b does not fit: 73932913419 bytes are missing on each h100-sxm; "
-        "weights 141.14 GB, activations 5.12 GB, CUDA graphs 1.24 GB and others 0.02 GB leave no room for KV "
-        "blocks in 73.60 GB (0.92 of 80.00 GB); would fit: tp: 4, or precision.weights: int4, or gpu: b200-sxm\n");
+        "test.yaml:7:13: error: llama-3.1-70b does not fit: 73932913419 bytes are missing on each "
+        "h100-sxm; "
+        "weights 141.14 GB, activations 5.12 GB, CUDA graphs 1.24 GB and others 0.02 GB leave no "
+        "room for KV "
+        "blocks in 73.60 GB (0.92 of 80.00 GB); would fit: tp: 4, or precision.weights: int4, or "
+        "gpu: b200-sxm\n");
   // What is said to fit does fit.
-  CHECK(faults(one_pool("llama-3.1-70b", "{gpu: h100-sxm, parallelism: {tp: 4}, engine: {max_model_len: 8192}}")) == "");
+  CHECK(faults(one_pool("llama-3.1-70b",
+                        "{gpu: h100-sxm, parallelism: {tp: 4}, engine: {max_model_len: 8192}}")) ==
+        "");
   CHECK(faults(one_pool("llama-3.1-70b", "{gpu: b200-sxm, engine: {max_model_len: 8192}}")) == "");
 }
 
 TEST_CASE("a pool of overridden blocks beyond the memory says how many fit", "[deployment]") {
   const auto text = [](const std::string& blocks) {
-    return faults(one_pool("qwen3-14b", "{gpu: h100-sxm, engine: {num_gpu_blocks_override: " + blocks + "}}"));
+    return faults(one_pool("qwen3-14b",
+                           "{gpu: h100-sxm, engine: {num_gpu_blocks_override: " + blocks + "}}"));
   };
   CHECK(text("900000") ==
-        "test.yaml:7:13: error: num_gpu_blocks_override 900000 needs 2315478129808 bytes more than each "
+        "test.yaml:7:13: error: num_gpu_blocks_override 900000 needs 2315478129808 bytes more than "
+        "each "
         "h100-sxm has; 16715 blocks fit; nothing in the catalogue would fit\n");
   CHECK(text("16715") == "");
   CHECK(text("16716") != "");
@@ -68,7 +77,8 @@ TEST_CASE("a sequence of max_model_len beyond the pool is refused with the longe
     return faults(one_pool("llama-3.1-8b", "{gpu: a10, engine: {max_model_len: " + longest + "}}"));
   };
   CHECK(text("131072") ==
-        "test.yaml:7:42: error: one sequence of max_model_len 131072 tokens needs 8192 KV blocks and the pool "
+        "test.yaml:7:42: error: one sequence of max_model_len 131072 tokens needs 8192 KV blocks "
+        "and the pool "
         "has 2004; set max_model_len to at most 32064\n");
   CHECK(text("32064") == "");
   CHECK(text("32065") != "");
@@ -79,11 +89,14 @@ TEST_CASE("versions: unknown, outside what is known, and options that came later
     return faults(one_pool("qwen3-0.6b", "{gpu: h100-sxm, engine: {" + engine + "}}"));
   };
   CHECK(text("version: \"0.9.5\"") ==
-        "test.yaml:7:41: error: unknown version '0.9.5'; give a release from 0.10 to 0.15.1 or a date such as \"2026-08\"\n");
+        "test.yaml:7:41: error: unknown version '0.9.5'; give a release from 0.10 to 0.15.1 or a "
+        "date such as \"2026-08\"\n");
   CHECK(text("version: \"2027-01\"") ==
-        "test.yaml:7:41: error: version '2027-01' lies outside the rules that are known, 0.10 (2025-07-24) to 2026-08\n");
+        "test.yaml:7:41: error: version '2027-01' lies outside the rules that are known, 0.10 "
+        "(2025-07-24) to 2026-08\n");
   CHECK(text("version: \"0.10\", scheduler_reserve_full_isl: true") ==
-        "test.yaml:7:77: error: scheduler_reserve_full_isl came on 2026-03-24; version '0.10' is older\n");
+        "test.yaml:7:77: error: scheduler_reserve_full_isl came on 2026-03-24; version '0.10' is "
+        "older\n");
   CHECK(text("version: \"0.10\", scheduler_reserve_full_isl: false") == "");
   CHECK(text("version: \"2026-06-10\", watermark: 0.01") ==
         "test.yaml:7:66: error: watermark came on 2026-06-11; version '2026-06-10' is older\n");
@@ -91,7 +104,8 @@ TEST_CASE("versions: unknown, outside what is known, and options that came later
   CHECK(text("max_num_seqs: 64, max_num_batched_tokens: 32") ==
         "test.yaml:7:46: error: max_num_seqs (64) is larger than max_num_batched_tokens (32)\n");
   CHECK(text("enable_chunked_prefill: false, max_num_batched_tokens: 512") ==
-        "test.yaml:7:87: error: without chunked prefill max_num_batched_tokens (512) must be at least max_model_len (40960)\n");
+        "test.yaml:7:87: error: without chunked prefill max_num_batched_tokens (512) must be at "
+        "least max_model_len (40960)\n");
 }
 
 TEST_CASE("defaults follow the GPU's memory class and the version", "[deployment]") {
@@ -100,9 +114,10 @@ TEST_CASE("defaults follow the GPU's memory class and the version", "[deployment
     const char* gpu;
     std::int64_t seats, tokens;
   };
-  for (const Row& row : {Row{"b200-sxm", 1024, 16384}, Row{"h100-sxm", 1024, 8192},
-                         Row{"h200-sxm", 1024, 8192}, Row{"a100-80gb-sxm", 256, 2048},
-                         Row{"l40s", 256, 2048}, Row{"a10", 256, 2048}, Row{"rtx4090", 256, 2048}}) {
+  for (const Row& row :
+       {Row{"b200-sxm", 1024, 16384}, Row{"h100-sxm", 1024, 8192}, Row{"h200-sxm", 1024, 8192},
+        Row{"a100-80gb-sxm", 256, 2048}, Row{"l40s", 256, 2048}, Row{"a10", 256, 2048},
+        Row{"rtx4090", 256, 2048}}) {
     INFO(row.gpu);
     const EngineRules rules = rules_of(row.gpu, "max_model_len: 8192");
     CHECK(rules.max_num_seqs == row.seats);
@@ -134,7 +149,9 @@ TEST_CASE("defaults follow the GPU's memory class and the version", "[deployment
 }
 
 TEST_CASE("each dated rule begins on its day", "[deployment]") {
-  const auto on = [](const std::string& day) { return rules_of("h100-sxm", "version: \"" + day + "\""); };
+  const auto on = [](const std::string& day) {
+    return rules_of("h100-sxm", "version: \"" + day + "\"");
+  };
   CHECK_FALSE(on("2025-12-28").async_scheduling);
   CHECK(on("2025-12-29").async_scheduling);
   CHECK_FALSE(on("2026-03-23").reserve_full_isl);
@@ -150,8 +167,8 @@ TEST_CASE("defaults are bounded by each other as in the engine", "[deployment]")
   CHECK(rules_of("h100-sxm", "max_num_seqs: 4, max_model_len: 512").max_num_batched_tokens == 2048);
   CHECK(rules_of("h100-sxm", "max_num_batched_tokens: 300").max_num_seqs == 300);
   // Without chunked prefill the budget holds a whole prompt.
-  CHECK(rules_of("a10", "enable_chunked_prefill: false, max_model_len: 9000").max_num_batched_tokens ==
-        9000);
+  CHECK(rules_of("a10", "enable_chunked_prefill: false, max_model_len: 9000")
+            .max_num_batched_tokens == 9000);
 }
 
 TEST_CASE("CUDA graphs are captured for the sizes of each version", "[deployment]") {
@@ -165,7 +182,7 @@ TEST_CASE("CUDA graphs are captured for the sizes of each version", "[deployment
   CHECK(sum_up(capture_sizes(20260831, 4, 8192, false)) == "1 2 4 8");
   CHECK(sum_up(capture_sizes(20260831, 1, 8192, false)) == "1 2");
   const auto now = capture_sizes(20260831, 1024, 8192, false);
-  CHECK(now.size() == 3 + 31 + 17);   // 51, as vLLM logs it
+  CHECK(now.size() == 3 + 31 + 17);  // 51, as vLLM logs it
   CHECK(now.back() == 512);
   CHECK(std::vector<std::int64_t>(now.begin() + 32, now.begin() + 37) ==
         std::vector<std::int64_t>{240, 248, 256, 272, 288});
@@ -203,7 +220,8 @@ TEST_CASE("the headline scenario deploys: 300 replicas whose pool follows from t
   CHECK_FALSE(pool.rules.enable_prefix_caching);
   CHECK(pool.rules.num_gpu_blocks == pool.memory.blocks);
   CHECK(pool.memory.blocks == pool.memory.kv_cache.value / pool.memory.block_bytes.value);
-  // Qwen3-14B in bf16: 2 x 40 layers x 8 heads x 128 x 2 bytes a token; weights 29.5 GB of 90 % of 80 GiB.
+  // Qwen3-14B in bf16: 2 x 40 layers x 8 heads x 128 x 2 bytes a token; weights 29.5 GB of 90 % of
+  // 80 GiB.
   CHECK(pool.memory.block_bytes.value == 2 * 40 * 8 * 128 * 2 * 16);
   CHECK(pool.memory.weights.value == Approx(29.5e9).epsilon(0.01));
   CHECK(pool.memory.missing.value == 0);

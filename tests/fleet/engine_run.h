@@ -15,7 +15,8 @@ namespace fleetsim::test {
 
 inline constexpr SimTime kMillisecond = 1'000'000;
 
-/// Engine settings of a case, as a record of ../data/engine_traces or a hand-worked table gives them.
+/// Engine settings of a case, as a record of ../data/engine_traces or a hand-worked table gives
+/// them.
 struct EngineCase {
   EngineSettings engine;
   std::vector<WrittenRequest> requests;

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "tests/fleet/engine_run.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -79,9 +80,7 @@ json ids_and_tokens(const json& line) {
   return list;
 }
 
-std::int64_t milliseconds(const json& seconds) {
-  return std::llround(seconds.get<double>() * 1e3);
-}
+std::int64_t milliseconds(const json& seconds) { return std::llround(seconds.get<double>() * 1e3); }
 
 // The first difference between a record and what we did, or "".
 std::string difference(const json& record, const EngineRun& run) {

@@ -1,10 +1,12 @@
-// The hand-checked cases of vLLM's scheduler (engine-semantics §9, produced there by running the real
-// scheduler class): every iteration as one row of text, both ways of advancing. Iterations take 10 ms,
-// so that iteration k of a table starts at (k - 1) x 10 ms. Blocks hold 4 tokens; scheduling is sync.
+// The hand-checked cases of vLLM's scheduler (engine-semantics §9, produced there by running the
+// real scheduler class): every iteration as one row of text, both ways of advancing. Iterations
+// take 10 ms, so that iteration k of a table starts at (k - 1) x 10 ms. Blocks hold 4 tokens;
+// scheduling is sync.
 
 #include <map>
 
 #include "tests/fleet/engine_run.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -55,8 +57,9 @@ std::int64_t prompt_length(const WrittenRequest& request) {
   return tokens;
 }
 
-// "it | scheduled, with cached tokens where a request enters | used | emits | finishes | preempted". A
-// request emits where its tokens in KV, this step's included, reach its prompt and what it has emitted.
+// "it | scheduled, with cached tokens where a request enters | used | emits | finishes |
+// preempted". A request emits where its tokens in KV, this step's included, reach its prompt and
+// what it has emitted.
 std::vector<std::string> table(const EngineCase& engine_case, const EngineRun& run) {
   std::map<std::string, std::int64_t> known;
   for (const WrittenRequest& request : engine_case.requests) {
@@ -123,53 +126,43 @@ std::string first_steps(const EngineCase& engine_case) {
 }  // namespace
 
 TEST_CASE("case 1: chunked prefill and decode share the budget in order of admission", "[engine]") {
-  check_table(small_case(11, 16, 4, {fresh("A", 1, 10, 4), fresh("B", 1, 13, 4), fresh("C", 1, 5, 3)}),
-              {"1 | A:10 B:6 | 5 | A | - | -",
-               "2 | A:1 B:7 C:5 | 9 | A B C | - | -",
-               "3 | A:1 B:1 C:1 | 9 | A B C | - | -",
-               "4 | A:1 B:1 C:1 | 10 | A B C | A C | -",
-               "5 | B:1 | 4 | B | B | -"});
+  check_table(
+      small_case(11, 16, 4, {fresh("A", 1, 10, 4), fresh("B", 1, 13, 4), fresh("C", 1, 5, 3)}),
+      {"1 | A:10 B:6 | 5 | A | - | -", "2 | A:1 B:7 C:5 | 9 | A B C | - | -",
+       "3 | A:1 B:1 C:1 | 9 | A B C | - | -", "4 | A:1 B:1 C:1 | 10 | A B C | A C | -",
+       "5 | B:1 | 4 | B | B | -"});
 }
 
 TEST_CASE("case 2: a long prompt takes the whole budget, then seats limit", "[engine]") {
-  check_table(small_case(21, 8, 2, {fresh("A", 1, 20, 3), fresh("B", 1, 6, 3), fresh("C", 1, 2, 2)}),
-              {"1 | A:8 | 2 | - | - | -",
-               "2 | A:8 | 4 | - | - | -",
-               "3 | A:4 B:4 | 6 | A | - | -",
-               "4 | A:1 B:2 | 8 | A B | - | -",
-               "5 | A:1 B:1 | 8 | A B | A | -",
-               "6 | B:1 C:2 | 3 | B C | B | -",
-               "7 | C:1 | 1 | C | C | -"});
+  check_table(
+      small_case(21, 8, 2, {fresh("A", 1, 20, 3), fresh("B", 1, 6, 3), fresh("C", 1, 2, 2)}),
+      {"1 | A:8 | 2 | - | - | -", "2 | A:8 | 4 | - | - | -", "3 | A:4 B:4 | 6 | A | - | -",
+       "4 | A:1 B:2 | 8 | A B | - | -", "5 | A:1 B:1 | 8 | A B | A | -",
+       "6 | B:1 C:2 | 3 | B C | B | -", "7 | C:1 | 1 | C | C | -"});
 }
 
 TEST_CASE("case 3: an exact repeat computes its last whole block again", "[engine]") {
   const EngineCase repeats = small_case(
       21, 64, 4,
       {named("A", 1, "S[0:8]", 2), named("B", 4, "S[0:8]", 2), named("C", 7, "S[0:9]", 2)});
-  check_table(repeats, {"1 | A:8 | 2 | A | - | -",
-                        "2 | A:1 | 3 | A | A | -",
-                        "4 | B:4 | 2 | B | - | -",
-                        "5 | B:1 | 3 | B | B | -",
-                        "7 | C:1 | 3 | C | - | -",
-                        "8 | C:1 | 3 | C | C | -"});
+  check_table(repeats,
+              {"1 | A:8 | 2 | A | - | -", "2 | A:1 | 3 | A | A | -", "4 | B:4 | 2 | B | - | -",
+               "5 | B:1 | 3 | B | B | -", "7 | C:1 | 3 | C | - | -", "8 | C:1 | 3 | C | C | -"});
   const EngineRun run = run_engine(repeats);
   CHECK(cached_tokens(run, 0) == 0);
   CHECK(cached_tokens(run, 1) == 4);
   CHECK(cached_tokens(run, 2) == 8);
 }
 
-TEST_CASE("case 4: the last admitted is preempted and recomputes what nobody overwrote", "[engine]") {
+TEST_CASE("case 4: the last admitted is preempted and recomputes what nobody overwrote",
+          "[engine]") {
   EngineCase engine_case = small_case(9, 32, 4, {fresh("A", 1, 11, 8), fresh("B", 1, 11, 8)});
-  std::vector<std::string> rows = {"1 | A:11 B:11 | 6 | A B | - | -",
-                                   "2 | A:1 B:1 | 6 | A B | - | -",
-                                   "3 | A:1 B:1 | 8 | A B | - | -",
-                                   "4 | A:1 B:1 | 8 | A B | - | -",
-                                   "5 | A:1 B:1 | 8 | A B | - | -",
-                                   "6 | A:1 B:1 | 8 | A B | - | -",
-                                   "7 | A:1 | 5 | A | - | B",
-                                   "8 | A:1 | 5 | A | A | -",
-                                   "9 | B:5 | 5 | B | - | -",
-                                   "10 | B:1 | 5 | B | B | -"};
+  std::vector<std::string> rows = {
+      "1 | A:11 B:11 | 6 | A B | - | -", "2 | A:1 B:1 | 6 | A B | - | -",
+      "3 | A:1 B:1 | 8 | A B | - | -",   "4 | A:1 B:1 | 8 | A B | - | -",
+      "5 | A:1 B:1 | 8 | A B | - | -",   "6 | A:1 B:1 | 8 | A B | - | -",
+      "7 | A:1 | 5 | A | - | B",         "8 | A:1 | 5 | A | A | -",
+      "9 | B:5 | 5 | B | - | -",         "10 | B:1 | 5 | B | B | -"};
   SECTION("prefix cache on: 12 of 17 tokens are still cached") { check_table(engine_case, rows); }
   SECTION("prefix cache off: all 17 tokens are computed again") {
     engine_case.engine.enable_prefix_caching = false;
@@ -193,8 +186,7 @@ TEST_CASE("case 5: blocks are shared within a step and with an unfinished prefil
   SECTION("(b) a prompt whose owner is still prefilling") {
     const EngineCase behind =
         small_case(21, 10, 4, {named("A", 1, "U[0:16]", 2), named("B", 2, "U[0:16] X[0:1]", 2)});
-    check_table(behind, {"1 | A:10 | 3 | - | - | -",
-                         "2 | A:6 B:1 | 5 | A B | - | -",
+    check_table(behind, {"1 | A:10 | 3 | - | - | -", "2 | A:6 B:1 | 5 | A B | - | -",
                          "3 | A:1 B:1 | 6 | A B | A B | -"});
     CHECK(cached_tokens(run_engine(behind), 1) == 16);
   }
@@ -208,9 +200,8 @@ TEST_CASE("case 7: which blocks survive depends on the release order of the vers
   SECTION("since 2026-06 blocks without a hash are reused first") {
     CHECK(first_steps(engine_case) == "10 9 17 6 5");
     check_table(engine_case,
-                {"1 | A:10 | 3 | A | - | -", "2 | A:1 | 3 | A | A | -",
-                 "4 | B:9 | 3 | B | - | -", "5 | B:1 | 3 | B | B | -",
-                 "7 | C:17 | 5 | C | - | -", "8 | C:1 | 5 | C | C | -",
+                {"1 | A:10 | 3 | A | - | -", "2 | A:1 | 3 | A | A | -", "4 | B:9 | 3 | B | - | -",
+                 "5 | B:1 | 3 | B | B | -", "7 | C:17 | 5 | C | - | -", "8 | C:1 | 5 | C | C | -",
                  "10 | A2:6 | 3 | A2 | - | -", "11 | A2:1 | 3 | A2 | A2 | -",
                  "13 | B2:5 | 3 | B2 | - | -", "14 | B2:1 | 3 | B2 | B2 | -"});
   }
@@ -223,23 +214,16 @@ TEST_CASE("case 7: which blocks survive depends on the release order of the vers
 TEST_CASE("case 8: the admission gate keeps out what does not fit whole", "[engine]") {
   EngineCase engine_case = small_case(9, 8, 4, {fresh("A", 1, 12, 3), fresh("B", 1, 24, 2)});
   SECTION("on") {
-    check_table(engine_case, {"1 | A:8 | 2 | - | - | -",
-                              "2 | A:4 | 3 | A | - | -",
-                              "3 | A:1 | 4 | A | - | -",
-                              "4 | A:1 | 4 | A | A | -",
-                              "5 | B:8 | 2 | - | - | -",
-                              "6 | B:8 | 4 | - | - | -",
-                              "7 | B:8 | 6 | B | - | -",
-                              "8 | B:1 | 7 | B | B | -"});
+    check_table(engine_case,
+                {"1 | A:8 | 2 | - | - | -", "2 | A:4 | 3 | A | - | -", "3 | A:1 | 4 | A | - | -",
+                 "4 | A:1 | 4 | A | A | -", "5 | B:8 | 2 | - | - | -", "6 | B:8 | 4 | - | - | -",
+                 "7 | B:8 | 6 | B | - | -", "8 | B:1 | 7 | B | B | -"});
   }
   SECTION("off: the younger prefill preempts itself and finds 8 tokens cached") {
     engine_case.engine.scheduler_reserve_full_isl = false;
-    check_table(engine_case, {"1 | A:8 | 2 | - | - | -",
-                              "2 | A:4 B:4 | 4 | A | - | -",
-                              "3 | A:1 B:7 | 7 | A | - | -",
-                              "4 | A:1 | 4 | A | A | B",
-                              "5 | B:8 | 4 | - | - | -",
-                              "6 | B:8 | 6 | B | - | -",
-                              "7 | B:1 | 7 | B | B | -"});
+    check_table(engine_case,
+                {"1 | A:8 | 2 | - | - | -", "2 | A:4 B:4 | 4 | A | - | -",
+                 "3 | A:1 B:7 | 7 | A | - | -", "4 | A:1 | 4 | A | A | B",
+                 "5 | B:8 | 4 | - | - | -", "6 | B:8 | 6 | B | - | -", "7 | B:1 | 7 | B | B | -"});
   }
 }

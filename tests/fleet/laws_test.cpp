@@ -1,5 +1,5 @@
-// Laws that hold whatever the policy and the workload: nothing is lost or made twice, nobody is served
-// before he came, limits hold in every iteration, blocks return, a seed decides everything.
+// Laws that hold whatever the policy and the workload: nothing is lost or made twice, nobody is
+// served before he came, limits hold in every iteration, blocks return, a seed decides everything.
 
 #include <algorithm>
 #include <map>
@@ -10,6 +10,7 @@
 #include "sim/fleet/router.h"
 #include "tests/fleet/random_scenario.h"
 #include "tests/fleet/scenario_run.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -21,9 +22,8 @@ namespace {
 // declared limit, or prompt + outputs = max_model_len, of which one token is always delivered.
 std::int32_t tokens_due(const Request& request, const EngineRules& rules) {
   const std::int64_t room = std::max<std::int64_t>(rules.max_model_len - request.prompt_tokens, 1);
-  return static_cast<std::int32_t>(
-      std::min({static_cast<std::int64_t>(request.output_tokens),
-                static_cast<std::int64_t>(request.max_tokens), room}));
+  return static_cast<std::int32_t>(std::min({static_cast<std::int64_t>(request.output_tokens),
+                                             static_cast<std::int64_t>(request.max_tokens), room}));
 }
 
 // Requests that depend on no answer, asked from the workload itself.
@@ -216,8 +216,8 @@ cost_model: roofline
                                          {"router.policy=" + row.name}));
     std::map<RequestId, std::string> requests;
     for (const RequestRecord& record : run.requests) {
-      requests[record.id] = fmt::format("{} {} {}; ", record.arrival, record.prompt_tokens,
-                                        record.class_index);
+      requests[record.id] =
+          fmt::format("{} {} {}; ", record.arrival, record.prompt_tokens, record.class_index);
     }
     std::string text;
     for (const auto& [id, line] : requests) text += line;
@@ -240,7 +240,7 @@ fleet: {{pools: [{{gpu: h100-sxm, replicas: {}, engine: {{max_num_seqs: 4, max_m
 router: {{policy: {}}}
 cost_model: {{fixed: {{iteration: 10ms}}}}
 )",
-                                                     replicas, policy)));
+                                                   replicas, policy)));
   SimTime last = 0;
   for (const RequestRecord& record : run.requests) {
     CHECK(record.status == RequestStatus::completed);
@@ -271,7 +271,8 @@ TEST_CASE("more replicas never lower the drained throughput of equal requests", 
   }
 }
 
-TEST_CASE("time in the system adds up to what the meters saw, on every drained run", "[invariant]") {
+TEST_CASE("time in the system adds up to what the meters saw, on every drained run",
+          "[invariant]") {
   int drained = 0;
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
     INFO(repeat_command(seed, "time in the system*"));
@@ -286,7 +287,7 @@ TEST_CASE("time in the system adds up to what the meters saw, on every drained r
       if (record.status != RequestStatus::completed) continue;
       requests_s += to_seconds(record.last_token - record.arrival).value;
     }
-    if (!all_ended) continue;   // a pool whose window reserve leaves too little for one sequence
+    if (!all_ended) continue;  // a pool whose window reserve leaves too little for one sequence
     ++drained;
     for (const TimeseriesPoint& point : run.result.timeseries) {
       meters_s += (point.queue + point.running) * to_seconds(point.length).value;
@@ -300,9 +301,9 @@ TEST_CASE("time in the system adds up to what the meters saw, on every drained r
 
 namespace {
 
-// A replica with a pool that runs dry, fed at random, its clients leaving at random; after every call
-// the pool is consistent and, as nothing is shared without a cache, owned blocks are those of the
-// running requests.
+// A replica with a pool that runs dry, fed at random, its clients leaving at random; after every
+// call the pool is consistent and, as nothing is shared without a cache, owned blocks are those of
+// the running requests.
 void drive(std::uint64_t seed, bool caching, bool async, bool run_ahead) {
   EngineRules rules;
   rules.block_size = 4;
@@ -341,7 +342,8 @@ void drive(std::uint64_t seed, bool caching, bool async, bool run_ahead) {
     const auto prompt = static_cast<std::int32_t>(1 + dice.index(40, draw++));
     const std::int32_t shared = std::min<std::int32_t>(prompt, 12);
     request.request.prompt = {{1 + dice.index(3, draw++), 0, shared}};
-    if (prompt > shared) request.request.prompt.push_back({100 + requests.size(), 0, prompt - shared});
+    if (prompt > shared)
+      request.request.prompt.push_back({100 + requests.size(), 0, prompt - shared});
     request.request.prompt_tokens = prompt;
     request.request.output_tokens = static_cast<std::int32_t>(dice.index(60, draw++));
     request.request.max_tokens = request.request.output_tokens;
@@ -374,9 +376,10 @@ void drive(std::uint64_t seed, bool caching, bool async, bool run_ahead) {
     if (replica.needs_plan()) replica.plan(now);
     consistent();
   }
-  CHECK(most_used >= 28);   // the pool did run dry
+  CHECK(most_used >= 28);  // the pool did run dry
   CHECK(meter.totals().preemptions > 0);
-  // What was planned and not yet executed for requests that have ended drains; then nothing is owned.
+  // What was planned and not yet executed for requests that have ended drains; then nothing is
+  // owned.
   while (replica.next_event() != kNever) {
     const SimTime now = replica.next_event();
     departures.clear();

@@ -1,10 +1,12 @@
-// Memory stays in step with what is alive: a pool's tree of cached content is bounded by its blocks however
-// many requests have passed, and far smaller in a service whose prompts come in a few long stretches.
+// Memory stays in step with what is alive: a pool's tree of cached content is bounded by its blocks
+// however many requests have passed, and far smaller in a service whose prompts come in a few long
+// stretches.
 
 #include <algorithm>
 
 #include "sim/core/random.h"
 #include "sim/engine/replica.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -12,12 +14,12 @@ using namespace fleetsim;
 namespace {
 
 struct Growth {
-  std::size_t early = 0, late = 0;   // most nodes alive in the first and in the last quarter
+  std::size_t early = 0, late = 0;  // most nodes alive in the first and in the last quarter
   std::int64_t completed = 0;
 };
 
-// One replica of a chat service: 16 system prompts of 800 tokens, prompts of 801 to 4800, answers of 1 to
-// 100 tokens, `requests` of them with a new one whenever one ends (64 in flight).
+// One replica of a chat service: 16 system prompts of 800 tokens, prompts of 801 to 4800, answers
+// of 1 to 100 tokens, `requests` of them with a new one whenever one ends (64 in flight).
 Growth serve(std::int32_t blocks, std::int64_t requests) {
   EngineRules rules;
   rules.num_gpu_blocks = blocks + 1;
@@ -81,7 +83,7 @@ Growth serve(std::int32_t blocks, std::int64_t requests) {
 }  // namespace
 
 TEST_CASE("the prefix tree does not grow with the requests that have passed", "[memory]") {
-  const std::int32_t blocks = 12000;   // several times less than the 20,000 prompts' own content
+  const std::int32_t blocks = 12000;  // several times less than the 20,000 prompts' own content
   const Growth growth = serve(blocks, 20000);
   CHECK(growth.completed == 20000);
   CHECK(growth.early > 64);

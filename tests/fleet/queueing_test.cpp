@@ -1,6 +1,7 @@
-// Closed forms of queueing theory. Every case runs independent seeds, drops the warm-up and compares the
-// mean wait with the formula within 4 standard errors across seeds; and every case shows its power: a
-// server 2 % slower would lie beyond 8 standard errors, so that a 4-SE gate would catch it.
+// Closed forms of queueing theory. Every case runs independent seeds, drops the warm-up and
+// compares the mean wait with the formula within 4 standard errors across seeds; and every case
+// shows its power: a server 2 % slower would lie beyond 8 standard errors, so that a 4-SE gate
+// would catch it.
 //
 // Wait = first scheduled - arrival. With one seat and a request of one iteration an engine is a
 // single-server queue: it plans at the instant of the arrival when idle, else at the end of the
@@ -13,6 +14,7 @@
 #include "sim/core/random.h"
 #include "sim/workload/length_law.h"
 #include "tests/fleet/scenario_run.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -48,7 +50,7 @@ class WaitSink : public Sink {
     double mean() const { return sum / count; }
   };
   std::vector<Waits> waits;
-  std::int64_t others = 0;   // requests that did not complete: there must be none
+  std::int64_t others = 0;  // requests that did not complete: there must be none
 
  private:
   SimTime warmup_;
@@ -164,28 +166,27 @@ TEST_CASE("M/D/1: a seat with a fixed iteration waits as Pollaczek-Khinchine say
 
 TEST_CASE("M/M/1: geometric prompts at a price per token wait as the law's moments say",
           "[queueing]") {
-  // A geometric law of mean 1000 is exponential to 0.05 % in its second moment; the exact one is used.
+  // A geometric law of mean 1000 is exponential to 0.05 % in its second moment; the exact one is
+  // used.
   const double p = 1.0 / 1000;
-  const Moments moments = service_moments(
-      30000, [&](int n) { return p * std::pow(1 - p, n - 1); });
+  const Moments moments = service_moments(30000, [&](int n) { return p * std::pow(1 - p, n - 1); });
   CHECK(moments.first == Approx(0.010).epsilon(1e-6));
   CHECK(moments.second == Approx(2 * 0.010 * 0.010).epsilon(1e-3));
   check_single_server(50, "{distribution: geometric, mean: 1000}", moments, 1600);
 }
 
 TEST_CASE("M/G/1: uniform and lognormal prompts wait as their exact moments say", "[queueing]") {
-  const Moments uniform = service_moments(
-      1500, [](int n) { return n >= 500 ? 1.0 / 1001 : 0.0; });
+  const Moments uniform = service_moments(1500, [](int n) { return n >= 500 ? 1.0 / 1001 : 0.0; });
   check_single_server(60, "{distribution: uniform, min: 500, max: 1500}", uniform, 800);
 
-  // Rounded to the nearest whole number, 1 at least, cut at 8000; mean 800 and p95 2000 before the cut.
+  // Rounded to the nearest whole number, 1 at least, cut at 8000; mean 800 and p95 2000 before the
+  // cut.
   const double sigma = lognormal_sigma(2000.0 / 800).value();
   const double mu = std::log(800.0) - sigma * sigma / 2;
   const auto below = [&](double x) { return normal_probability((std::log(x) - mu) / sigma); };
   const double kept = below(8000.5);
-  const Moments lognormal = service_moments(8000, [&](int n) {
-    return ((below(n + 0.5)) - (n == 1 ? 0 : below(n - 0.5))) / kept;
-  });
+  const Moments lognormal = service_moments(
+      8000, [&](int n) { return ((below(n + 0.5)) - (n == 1 ? 0 : below(n - 0.5))) / kept; });
   CHECK(normal_probability((std::log(2000.0) - mu) / sigma) == Approx(0.95).epsilon(1e-6));
   check_single_server(60, "{distribution: lognormal, mean: 800, p95: 2000, max: 8000}", lognormal,
                       1600);
@@ -193,13 +194,14 @@ TEST_CASE("M/G/1: uniform and lognormal prompts wait as their exact moments say"
 
 namespace {
 
-// Continuous batching with a fixed iteration is M/M/c but for its slots: a request that arrives during
-// an iteration waits for its end even if a seat is free. Exact for the slotted system: at the start of a
-// slot n requests are in the system, min(n, c) of them get a token and each is done with probability
-// 1/m; Poisson arrivals of the slot join at its end, having waited half a slot on average. An empty
-// system starts a slot at the instant of the next arrival. Mean wait by Little's law.
+// Continuous batching with a fixed iteration is M/M/c but for its slots: a request that arrives
+// during an iteration waits for its end even if a seat is free. Exact for the slotted system: at
+// the start of a slot n requests are in the system, min(n, c) of them get a token and each is done
+// with probability 1/m; Poisson arrivals of the slot join at its end, having waited half a slot on
+// average. An empty system starts a slot at the instant of the next arrival. Mean wait by Little's
+// law.
 double slotted_wait(double rate, double slot, double mean_tokens, int seats) {
-  const int most = 400;   // requests in the system; beyond, probability < 1e-12 at the loads used
+  const int most = 400;  // requests in the system; beyond, probability < 1e-12 at the loads used
   const double done = 1 / mean_tokens;
   std::vector<double> poisson(60);
   poisson[0] = std::exp(-rate * slot);
@@ -208,7 +210,7 @@ double slotted_wait(double rate, double slot, double mean_tokens, int seats) {
   }
   std::vector<double> state(most + 1), next(most + 1);
   state[1] = 1;
-  double empties = 0;   // chance that a slot ends in an empty system
+  double empties = 0;  // chance that a slot ends in an empty system
   for (int round = 0; round < 100000; ++round) {
     std::fill(next.begin(), next.end(), 0);
     empties = 0;
@@ -223,7 +225,7 @@ double slotted_wait(double rate, double slot, double mean_tokens, int seats) {
           if (p < 1e-18) break;
           const int to = std::min(n - leave + come, most);
           if (to == 0) empties += p;
-          next[static_cast<std::size_t>(std::max(to, 1))] += p;   // an empty system waits for one
+          next[static_cast<std::size_t>(std::max(to, 1))] += p;  // an empty system waits for one
         }
         binomial *= static_cast<double>(busy - leave) / (leave + 1) * done / (1 - done);
       }
@@ -235,7 +237,7 @@ double slotted_wait(double rate, double slot, double mean_tokens, int seats) {
     state.swap(next);
     if (change < 1e-10) break;
   }
-  double waiting = 0;   // request-seconds a slot
+  double waiting = 0;  // request-seconds a slot
   for (int n = 1; n <= most; ++n) {
     waiting += state[static_cast<std::size_t>(n)] *
                (std::max(n - seats, 0) * slot + rate * slot * slot / 2);
@@ -276,9 +278,9 @@ outputs: {{timeseries_interval: 1000s}}
 }
 
 TEST_CASE("a random split of Poisson arrivals gives independent M/D/1 queues", "[queueing]") {
-  const double service = 0.010, rate = 180;   // 60/s for each of 3 replicas
-  const ReadyScenario scenario = ready(single_server(
-      rate, "{distribution: fixed, value: 3}", "{fixed: {iteration: 10ms}}", 600, 3));
+  const double service = 0.010, rate = 180;  // 60/s for each of 3 replicas
+  const ReadyScenario scenario = ready(
+      single_server(rate, "{distribution: fixed, value: 3}", "{fixed: {iteration: 10ms}}", 600, 3));
   std::vector<double> each, products, counts;
   for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
     WaitSink sink(scenario.scenario.warmup, 3);
@@ -335,8 +337,9 @@ cost_model: {linear: {base: 8ms, per_token: 10us, per_context_token: 100ns}}
     last = std::max(last, to_seconds(record.last_token).value);
   }
   CHECK(requests > 7000);
-  CHECK(wait_s > 10);   // there was a queue
-  const double mean_number = in_system_s / last, rate = requests / last, mean_time = time_s / requests;
+  CHECK(wait_s > 10);  // there was a queue
+  const double mean_number = in_system_s / last, rate = requests / last,
+               mean_time = time_s / requests;
   CHECK(mean_number == Approx(rate * mean_time).epsilon(1e-9));
   // Of the queue alone it holds where nobody is preempted and queues again.
   CHECK(run.result.summary.fleet.preemptions == 0);

@@ -1,5 +1,6 @@
-// Each choice is one line. Lengths are small against max_model_len, but not always; arrivals at equal
-// instants, empty answers, pools that run dry and clients that give up are likely, not corner cases.
+// Each choice is one line. Lengths are small against max_model_len, but not always; arrivals at
+// equal instants, empty answers, pools that run dry and clients that give up are likely, not corner
+// cases.
 
 #include "tests/fleet/random_scenario.h"
 
@@ -37,41 +38,55 @@ class Dice {
 std::string arrivals(Dice& dice) {
   const std::int64_t rate = dice.one_of<std::int64_t>({10, 25, 50, 100});
   switch (dice.between(0, 7)) {
-    case 0: return fmt::format("{{process: constant, rate: {}/s}}", rate);
-    case 1: return fmt::format("{{process: gamma, rate: {}/s, cv: 3}}", rate);
+    case 0:
+      return fmt::format("{{process: constant, rate: {}/s}}", rate);
+    case 1:
+      return fmt::format("{{process: gamma, rate: {}/s, cv: 3}}", rate);
     case 2:
-      return fmt::format("{{process: mmpp, states: [{{rate: {}/s, mean_duration: 300ms}}, "
-                         "{{rate: {}/s, mean_duration: 500ms}}]}}",
-                         4 * rate, rate / 5);
+      return fmt::format(
+          "{{process: mmpp, states: [{{rate: {}/s, mean_duration: 300ms}}, "
+          "{{rate: {}/s, mean_duration: 500ms}}]}}",
+          4 * rate, rate / 5);
     case 3:
-      return fmt::format("{{process: piecewise, steps: [{{from: 0s, rate: {}/s}}, "
-                         "{{from: 1s, rate: {}/s}}]}}",
-                         rate, 3 * rate);
-    case 4: return fmt::format("{{process: batch, requests: {}}}", dice.between(20, 120));
+      return fmt::format(
+          "{{process: piecewise, steps: [{{from: 0s, rate: {}/s}}, "
+          "{{from: 1s, rate: {}/s}}]}}",
+          rate, 3 * rate);
+    case 4:
+      return fmt::format("{{process: batch, requests: {}}}", dice.between(20, 120));
     case 5:
       return fmt::format("{{process: closed, clients: {}, requests: {}, think_time: {}ms}}",
                          dice.between(1, 30), dice.between(30, 150), dice.between(0, 2) * 10);
     case 6:
       return fmt::format("{{process: poisson, rate: {}/s, peak_to_mean: 1.5, period: 1s}}", rate);
-    default: return fmt::format("{{process: poisson, rate: {}/s}}", rate);
+    default:
+      return fmt::format("{{process: poisson, rate: {}/s}}", rate);
   }
 }
 
 std::string prompt_law(Dice& dice) {
   switch (dice.between(0, 3)) {
-    case 0: return fmt::format("{{distribution: fixed, value: {}}}", dice.between(1, 120));
-    case 1: return "{distribution: lognormal, mean: 80, p95: 240, max: 600}";
-    case 2: return "{distribution: geometric, mean: 60}";
-    default: return fmt::format("{{distribution: uniform, min: 1, max: {}}}", dice.between(2, 200));
+    case 0:
+      return fmt::format("{{distribution: fixed, value: {}}}", dice.between(1, 120));
+    case 1:
+      return "{distribution: lognormal, mean: 80, p95: 240, max: 600}";
+    case 2:
+      return "{distribution: geometric, mean: 60}";
+    default:
+      return fmt::format("{{distribution: uniform, min: 1, max: {}}}", dice.between(2, 200));
   }
 }
 
 std::string output_law(Dice& dice) {
   switch (dice.between(0, 3)) {
-    case 0: return fmt::format("{{distribution: fixed, value: {}}}", dice.between(1, 60));
-    case 1: return "{distribution: geometric, mean: 30}";
-    case 2: return "{distribution: uniform, min: 0, max: 40}";
-    default: return fmt::format("{{distribution: uniform, min: 1, max: {}}}", dice.between(2, 90));
+    case 0:
+      return fmt::format("{{distribution: fixed, value: {}}}", dice.between(1, 60));
+    case 1:
+      return "{distribution: geometric, mean: 30}";
+    case 2:
+      return "{distribution: uniform, min: 0, max: 40}";
+    default:
+      return fmt::format("{{distribution: uniform, min: 1, max: {}}}", dice.between(2, 90));
   }
 }
 
@@ -83,8 +98,9 @@ std::string class_keys(Dice& dice, const std::string& indent) {
   line("output_tokens: " + output_law(dice));
   if (dice.chance(0.3)) line("max_tokens: {distribution: uniform, min: 20, max: 120}");
   if (dice.chance(0.5)) {
-    line(fmt::format("prefixes: {{system_prompts: {}, tokens: {}, popularity: zipf, exponent: 1.0}}",
-                     dice.between(1, 5), dice.between(1, 100)));
+    line(
+        fmt::format("prefixes: {{system_prompts: {}, tokens: {}, popularity: zipf, exponent: 1.0}}",
+                    dice.between(1, 5), dice.between(1, 100)));
   }
   if (dice.chance(0.3)) {
     line("sessions: {turns: {distribution: geometric, mean: 2}, think_time: 50ms}");
@@ -119,7 +135,8 @@ std::string workload(Dice& dice) {
     }
   }
   if (dice.chance(0.3)) {
-    text += fmt::format("  response_cache: {{hit_rate: 0.2, latency: {}ms}}\n", dice.between(0, 20));
+    text +=
+        fmt::format("  response_cache: {{hit_rate: 0.2, latency: {}ms}}\n", dice.between(0, 20));
   }
   return text;
 }
@@ -131,8 +148,10 @@ std::string engine(Dice& dice) {
   const std::int64_t seats = dice.one_of<std::int64_t>({1, 3, 8, 32});
   const std::int64_t holds_one = (longest + block_size - 1) / block_size + 1;
   std::vector<std::string> keys = {
-      fmt::format("version: \"{}\"", version), fmt::format("block_size: {}", block_size),
-      fmt::format("max_model_len: {}", longest), fmt::format("max_num_seqs: {}", seats),
+      fmt::format("version: \"{}\"", version),
+      fmt::format("block_size: {}", block_size),
+      fmt::format("max_model_len: {}", longest),
+      fmt::format("max_num_seqs: {}", seats),
       fmt::format("num_gpu_blocks_override: {}",
                   holds_one + (dice.chance(0.7) ? dice.between(0, holds_one) : 40 * holds_one)),
       fmt::format("enable_prefix_caching: {}", dice.chance(0.7)),
@@ -166,9 +185,12 @@ std::string fleet(Dice& dice) {
 
 std::string cost_model(Dice& dice) {
   switch (dice.between(0, 3)) {
-    case 0: return "cost_model: roofline\n";
-    case 1: return "cost_model: {linear: {base: 4ms, per_token: 31us, per_context_token: 703ns}}\n";
-    default: return "cost_model: {fixed: {iteration: 10ms}}\n";
+    case 0:
+      return "cost_model: roofline\n";
+    case 1:
+      return "cost_model: {linear: {base: 4ms, per_token: 31us, per_context_token: 703ns}}\n";
+    default:
+      return "cost_model: {fixed: {iteration: 10ms}}\n";
   }
 }
 
@@ -178,15 +200,17 @@ std::string random_scenario(std::uint64_t seed) {
   Dice dice(seed);
   std::string text = fmt::format("name: random-{}\nseed: {}\nduration: {}ms\n", seed, seed,
                                  dice.one_of<std::int64_t>({1000, 2000, 2500}));
-  if (dice.chance(0.3)) text += "drain: 200ms\n";   // some runs end with work left
-  if (dice.chance(0.5)) text += "slo: {e2e: 900ms, ttft: 300ms, tpot: 20ms, itl: 30ms, window: 1s}\n";
+  if (dice.chance(0.3)) text += "drain: 200ms\n";  // some runs end with work left
+  if (dice.chance(0.5))
+    text += "slo: {e2e: 900ms, ttft: 300ms, tpot: 20ms, itl: 30ms, window: 1s}\n";
   text += workload(dice);
   text += dice.chance(0.15) ? "model: gpt-oss-20b\n" : "model: qwen3-0.6b\n";
   text += fleet(dice);
   if (dice.chance(0.4)) {
-    text += fmt::format("frontend: {{network: {}ms, tokenize: {{base: {}us, per_token: 2us}}, "
-                        "stream_interval: {}}}\n",
-                        dice.between(0, 2) * 5, dice.between(0, 300), dice.between(1, 3));
+    text += fmt::format(
+        "frontend: {{network: {}ms, tokenize: {{base: {}us, per_token: 2us}}, "
+        "stream_interval: {}}}\n",
+        dice.between(0, 2) * 5, dice.between(0, 300), dice.between(1, 3));
   }
   text += fmt::format("router: {{policy: {}}}\n", dice.one_of(router_names()));
   text += cost_model(dice);

@@ -6,9 +6,10 @@
 
 namespace fleetsim::test {
 
-/// The text of a scenario that simulates in about a hundredth of a second: some hundred requests on up
-/// to eight replicas with KV pools small enough to preempt. Every feature of a scenario turns up in
-/// some seeds; a pool always holds one sequence of max_model_len, as an engine demands at its start.
+/// The text of a scenario that simulates in about a hundredth of a second: some hundred requests on
+/// up to eight replicas with KV pools small enough to preempt. Every feature of a scenario turns up
+/// in some seeds; a pool always holds one sequence of max_model_len, as an engine demands at its
+/// start.
 std::string random_scenario(std::uint64_t seed);
 
 /// The command that repeats one seed of a test case.

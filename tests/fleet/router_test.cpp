@@ -8,6 +8,7 @@
 #include <set>
 
 #include "sim/core/random.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -15,7 +16,8 @@ using namespace fleetsim;
 namespace {
 
 struct Group {
-  explicit Group(std::int32_t replicas) : counts(replicas), kv(static_cast<std::size_t>(replicas)) {}
+  explicit Group(std::int32_t replicas)
+      : counts(replicas), kv(static_cast<std::size_t>(replicas)) {}
   OutstandingCounts counts;
   std::vector<double> kv;
   RouterView view() {
@@ -77,11 +79,11 @@ TEST_CASE("least-outstanding takes the fewest, ties going round", "[router]") {
     group.counts.add(picked.back(), 1);
   }
   CHECK(picked == std::vector<std::int32_t>{0, 1, 2, 3, 0, 1});
-  group.counts.add(3, -1);                                  // 2 2 1 0
+  group.counts.add(3, -1);  // 2 2 1 0
   CHECK(policy->pick(request_of(0), group.view()) == 3);
-  group.counts.add(3, 1);                                   // 2 2 1 1: from 0 on, 2 comes first
+  group.counts.add(3, 1);  // 2 2 1 1: from 0 on, 2 comes first
   CHECK(policy->pick(request_of(0), group.view()) == 2);
-  group.counts.add(0, -2);                                  // 0 2 1 1
+  group.counts.add(0, -2);  // 0 2 1 1
   CHECK(policy->pick(request_of(0), group.view()) == 0);
 }
 
@@ -93,7 +95,8 @@ TEST_CASE("least-outstanding spreads over idle replicas instead of filling the f
 
 TEST_CASE("power-of-two-choices looks at two distinct replicas and takes the less loaded",
           "[router]") {
-  // One idle replica among loaded ones is taken whenever it is among the two: 2 of 4 drawn, so half.
+  // One idle replica among loaded ones is taken whenever it is among the two: 2 of 4 drawn, so
+  // half.
   Group group(4);
   for (const std::int32_t replica : {0, 1, 3}) group.counts.add(replica, 5);
   const auto picked = picks(*make("power-of-two-choices", 4), group, 4000);
@@ -144,12 +147,14 @@ TEST_CASE("prefix-affinity moves few conversations when a replica is added", "[r
   const int sessions = 2000;
   for (int session = 1; session <= sessions; ++session) {
     const Request request = request_of(0, static_cast<std::uint64_t>(session));
-    const std::int32_t from = before->pick(request, ten.view()), to = after->pick(request, eleven.view());
+    const std::int32_t from = before->pick(request, ten.view()),
+                       to = after->pick(request, eleven.view());
     moved += from != to ? 1 : 0;
     moved_elsewhere += from != to && to != 10 ? 1 : 0;
   }
-  CHECK(moved_elsewhere == 0);                  // only to the new replica
-  // 1/11 of the keys, up to the spread of the new replica's arcs (64 points: about 1/8 of the mean).
+  CHECK(moved_elsewhere == 0);  // only to the new replica
+  // 1/11 of the keys, up to the spread of the new replica's arcs (64 points: about 1/8 of the
+  // mean).
   CHECK(moved > sessions / 11 * 5 / 8);
   CHECK(moved < sessions / 11 * 11 / 8);
 }
@@ -167,7 +172,8 @@ TEST_CASE("prefix-affinity passes on what would lift a replica above load_bound 
       CHECK(group.counts[picked] <= std::ceil(bound * mean));
     }
     std::int32_t most = 0;
-    for (std::int32_t replica = 0; replica < 4; ++replica) most = std::max(most, group.counts[replica]);
+    for (std::int32_t replica = 0; replica < 4; ++replica)
+      most = std::max(most, group.counts[replica]);
     CHECK(most == static_cast<std::int32_t>(bound * 100));
   }
 }
@@ -194,7 +200,8 @@ TEST_CASE("outstanding counts find the least loaded replica as a plain scan does
       std::int32_t best = start;
       for (std::int32_t i = 1; i < replicas; ++i) {
         const std::int32_t other = (start + i) % replicas;
-        if (plain[static_cast<std::size_t>(other)] < plain[static_cast<std::size_t>(best)]) best = other;
+        if (plain[static_cast<std::size_t>(other)] < plain[static_cast<std::size_t>(best)])
+          best = other;
       }
       if (counts.least(start) != best || counts.total() != total || counts[replica] != own) {
         FAIL("replicas " << replicas << ", step " << step << ": " << counts.least(start)

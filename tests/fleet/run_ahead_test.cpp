@@ -1,10 +1,12 @@
-// Running ahead is invisible: random scenarios simulated both ways give the same bytes in every output,
-// and the run-ahead run popped fewer events. A planted fault must show, or this comparison proves nothing.
+// Running ahead is invisible: random scenarios simulated both ways give the same bytes in every
+// output, and the run-ahead run popped fewer events. A planted fault must show, or this comparison
+// proves nothing.
 
 #include <thread>
 
 #include "tests/fleet/random_scenario.h"
 #include "tests/fleet/scenario_run.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -41,8 +43,8 @@ TEST_CASE("running ahead and stepping give the same bytes", "[invariant]") {
     // Iteration records change what is kept while running, so the plain way is compared as well.
     const WholeRun unobserved = run_whole(scenario, {}, false);
     const WholeRun unobserved_stepped = run_whole(scenario, stepping(), false);
-    CHECK(first_difference(bytes_of(scenario, unobserved_stepped), bytes_of(scenario, unobserved)) ==
-          "");
+    CHECK(first_difference(bytes_of(scenario, unobserved_stepped),
+                           bytes_of(scenario, unobserved)) == "");
     stepped_events += stepped.result.events_popped;
     ahead_events += ahead.result.events_popped;
     const Summary& summary = stepped.result.summary;

@@ -1,4 +1,5 @@
-// See the header. Nothing here uses the test library while a simulation runs, so that two may run at once.
+// See the header. Nothing here uses the test library while a simulation runs, so that two may run
+// at once.
 
 #include "tests/fleet/scenario_run.h"
 
@@ -10,6 +11,7 @@
 #include "sim/report/summary_json.h"
 #include "sim/report/timeseries_csv.h"
 #include "sim/scenario/scenario_reader.h"
+
 #include "tests/catch.h"
 
 namespace fleetsim::test {
@@ -60,15 +62,13 @@ const RequestRecord& WholeRun::of(RequestId id) const {
 WholeRun run_whole(const ReadyScenario& ready, const SimulationOptions& options, bool observed) {
   WholeRun run;
   KeepingSink sink(run, observed);
-  run.result =
-      simulate(ready.scenario, ready.deployment, ready.scenario.seed, sink, options);
+  run.result = simulate(ready.scenario, ready.deployment, ready.scenario.seed, sink, options);
   return run;
 }
 
 std::string bytes_of(const ReadyScenario& ready, const WholeRun& run) {
-  const RecordNames names =
-      record_names(ready.scenario, ready.deployment,
-                   RequestSource(ready.scenario, ready.scenario.seed).names());
+  const RecordNames names = record_names(
+      ready.scenario, ready.deployment, RequestSource(ready.scenario, ready.scenario.seed).names());
   fmt::memory_buffer out;
   for (const RequestRecord& r : run.requests) {
     append_request_row(out, r, names);
@@ -85,7 +85,8 @@ std::string bytes_of(const ReadyScenario& ready, const WholeRun& run) {
   }
   std::string text = fmt::to_string(out);
   text += timeseries_csv(run.result.timeseries, names);
-  const RunIdentity identity{ready.scenario.name, ready.scenario.seed, ready.scenario.sha256, "test"};
+  const RunIdentity identity{ready.scenario.name, ready.scenario.seed, ready.scenario.sha256,
+                             "test"};
   text += json_text(summary_json(run.result.summary, identity, std::nullopt));
   for (const LatencyCurve& curve : run.result.curves) {
     text += curve.metric;

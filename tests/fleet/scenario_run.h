@@ -1,6 +1,6 @@
 #pragma once
-// Scenarios written as text, simulated with everything a run hands out kept: records, iterations and
-// the bytes of every output file.
+// Scenarios written as text, simulated with everything a run hands out kept: records, iterations
+// and the bytes of every output file.
 
 #include <string>
 #include <vector>
@@ -19,13 +19,13 @@ ReadyScenario ready(const std::string& yaml, const std::vector<std::string>& set
 
 /// An iteration with its lists, as it outlives the sink's call.
 struct KeptIteration {
-  IterationRecord record;   // its spans are not valid: the vectors below stand for them
+  IterationRecord record;  // its spans are not valid: the vectors below stand for them
   std::vector<ScheduledTokens> scheduled;
   std::vector<RequestId> preempted, finished;
 };
 
 struct WholeRun {
-  std::vector<RequestRecord> requests;      // in order of end
+  std::vector<RequestRecord> requests;  // in order of end
   std::vector<KeptIteration> iterations;
   Result result;
   /// The record of a request, which must exist.
@@ -36,8 +36,8 @@ struct WholeRun {
 WholeRun run_whole(const ReadyScenario& ready, const SimulationOptions& options = {},
                    bool observed = true);
 
-/// requests.csv with every field of every record, iterations.jsonl, timeseries.csv, summary.json and
-/// the latency curves of a run, one after another.
+/// requests.csv with every field of every record, iterations.jsonl, timeseries.csv, summary.json
+/// and the latency curves of a run, one after another.
 std::string bytes_of(const ReadyScenario& ready, const WholeRun& run);
 
 /// The first line in which two texts differ, both versions; "" when they are equal.
