@@ -22,6 +22,7 @@ struct alignas(64) EngineRequest {
   std::int32_t stop_after = 0;        // output tokens after which it ends, by length or EOS
   std::int32_t length_limit = 0;      // output tokens after which it would end by length
   std::int32_t full_blocks = 0;       // blocks whose content the engine has registered, see VllmV1::note_full
+  std::int32_t shareable_blocks = 0;  // leading blocks that another request may ask for
 
   SimTime last_chunk = -1;            // when its newest chunk was delivered
   SimTime last_token = -1;            // when its newest token was computed

@@ -33,7 +33,7 @@ KvBlocks::KvBlocks(std::int32_t usable, std::int32_t block_size, bool caching, b
     : usable_(usable), block_size_(block_size), caching_(caching), unhashed_first_(unhashed_first) {
   CHECK(usable >= 1 && block_size >= 1);
   table_.resize(64);
-  free_anonymous(usable);
+  free_anonymous(usable, false);
 }
 
 // --- token sequences --------------------------------------------------------------------------
@@ -360,17 +360,17 @@ void KvBlocks::unlink(std::int32_t run) {
   entry.in_free_list = false;
 }
 
-void KvBlocks::free_anonymous(std::int32_t count) {
+void KvBlocks::free_anonymous(std::int32_t count, bool at_front) {
   if (count == 0) return;
   free_ += count;
-  const std::int32_t edge = unhashed_first_ ? free_head_ : free_tail_;
+  const std::int32_t edge = at_front ? free_head_ : free_tail_;
   if (edge != kNone && runs_[edge].node == kNone) {
     runs_[edge].end += count;
     return;
   }
   const std::int32_t run = new_run();
   runs_[run].end = count;
-  if (unhashed_first_) {
+  if (at_front) {
     push_front(run);
   } else {
     push_back(run);
@@ -578,9 +578,11 @@ void KvBlocks::register_content(BlockTable& table, const TokenSequence& tokens,
   }
 }
 
-void KvBlocks::release(BlockTable& table) {
+void KvBlocks::release(BlockTable& table, std::int32_t private_full) {
+  CHECK(private_full >= 0 && private_full <= table.anonymous);
   settle();
-  free_anonymous(table.anonymous + table.reserved);
+  free_anonymous(table.anonymous - private_full + table.reserved, unhashed_first_);
+  free_anonymous(private_full, false);
   for (auto held = table.held.rbegin(); held != table.held.rend(); ++held) {
     collect_pieces(*held);
     for (auto piece = pieces_.rbegin(); piece != pieces_.rend(); ++piece) {

@@ -67,8 +67,10 @@ class KvBlocks {
   /// Registers the content of the table's blocks up to `blocks` (all of them full). No-op without caching.
   /// Content that only its own request can ask for again may be registered late, but before release().
   void register_content(BlockTable& table, const TokenSequence& tokens, std::int32_t blocks);
-  /// Gives every block back, tail first, and empties the table.
-  void release(BlockTable& table);
+  /// Gives every block back, tail first, and empties the table. `private_full` of the blocks that are not
+  /// registered hold full content that nobody will ever look up again: they are reused as late as
+  /// registered ones, without their content being kept.
+  void release(BlockTable& table, std::int32_t private_full = 0);
 
   /// Runs every internal consistency check; O(runs). For tests and random scenarios.
   void check_consistency() const;
@@ -142,7 +144,7 @@ class KvBlocks {
   void pop_front(std::int32_t count);
   void settle();
   void unlink(std::int32_t run);
-  void free_anonymous(std::int32_t count);
+  void free_anonymous(std::int32_t count, bool at_front);
   void drop_run(std::int32_t run);
 
   std::int32_t usable_, block_size_;

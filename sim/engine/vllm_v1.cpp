@@ -6,9 +6,11 @@
 #include "sim/engine/vllm_v1.h"
 
 #include <algorithm>
+#include <limits>
 #include <tuple>
 
 #include "hw_models/check.h"
+#include "sim/workload/stream_ids.h"
 
 namespace fleetsim {
 
@@ -46,7 +48,19 @@ void VllmV1::add(EngineRequest& request) {
       std::min<std::int64_t>(request.request.max_tokens, std::max<std::int64_t>(room, 1)));
   request.stop_after = std::min(request.request.output_tokens, request.length_limit);
   request.emits_tokens = request.request.output_tokens > 0;
+  request.shareable_blocks = shareable_blocks(request.request);
   enqueue_waiting(request, false);
+}
+
+// What a client writes outside a session is asked for by this request alone, and so is what is generated.
+std::int32_t VllmV1::shareable_blocks(const Request& request) const {
+  if (request.session != 0) return std::numeric_limits<std::int32_t>::max();
+  std::int32_t tokens = 0;
+  for (const Stretch& stretch : request.prompt) {
+    if (stream_kind(stretch.stream) == StreamKind::conversation) break;
+    tokens += stretch.length();
+  }
+  return tokens / blocks_.block_size();
 }
 
 // --- planning ---------------------------------------------------------------------------------
@@ -185,7 +199,7 @@ std::size_t VllmV1::victim() const {
 void VllmV1::preempt(std::size_t index, IterationPlan& plan) {
   EngineRequest& request = *running_[index];
   running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
-  release(request);
+  release(request, true);
   request.computed = 0;
   request.placeholders = 0;
   ++request.preemptions;
@@ -222,27 +236,31 @@ bool VllmV1::apply(const PlannedTokens& planned) {
     note_tokens(request, request.computed - request.placeholders);
   }
   if (request.generated < request.stop_after) return false;
-  end(request);
+  end(request, false);
   return true;
 }
 
 void VllmV1::note_full(EngineRequest& request, std::int32_t blocks) {
   if (blocks <= request.full_blocks) return;
   request.full_blocks = blocks;
-  const std::int32_t of_prompt = std::min(blocks, request.prompt_tokens / blocks_.block_size());
-  if (of_prompt > request.table.registered) {
-    blocks_.register_content(request.table, request.tokens(), of_prompt);
+  const std::int32_t now =
+      std::min({blocks, request.shareable_blocks, request.prompt_tokens / blocks_.block_size()});
+  if (now > request.table.registered) {
+    blocks_.register_content(request.table, request.tokens(), now);
   }
 }
 
-void VllmV1::release(EngineRequest& request) {
-  blocks_.register_content(request.table, request.tokens(), request.full_blocks);
-  blocks_.release(request.table);
+void VllmV1::release(EngineRequest& request, bool may_return) {
+  const std::int32_t kept =
+      may_return ? request.full_blocks : std::min(request.full_blocks, request.shareable_blocks);
+  blocks_.register_content(request.table, request.tokens(), kept);
+  const std::int32_t private_full = request.full_blocks - request.table.registered;
+  blocks_.release(request.table, blocks_.caching() ? std::max(0, private_full) : 0);
   request.full_blocks = 0;
 }
 
-void VllmV1::end(EngineRequest& request) {
-  release(request);
+void VllmV1::end(EngineRequest& request, bool may_return) {
+  release(request, may_return);
   if (request.state == EngineState::running) {
     running_.erase(std::find(running_.begin(), running_.end(), &request));
   } else {
@@ -253,7 +271,7 @@ void VllmV1::end(EngineRequest& request) {
 
 void VllmV1::abort(EngineRequest& request) {
   CHECK(request.state != EngineState::ended);
-  end(request);
+  end(request, true);   // its client may try again
 }
 
 }  // namespace fleetsim

@@ -53,8 +53,9 @@ class VllmV1 {
   const std::vector<EngineRequest*>& running() const { return running_; }
   std::size_t waiting_count() const { return waiting_.size(); }
 
-  /// The engine registers the request's first `blocks` blocks now. Those of the prompt become shareable
-  /// at once; blocks with generated tokens, which nobody else can ask for, are registered on release.
+  /// The engine registers the request's first `blocks` blocks now. Those of the prompt that others may ask
+  /// for become shareable at once; the rest matters only when the request comes back (after a
+  /// preemption, as a retry, as the next turn) and is registered on release, if at all.
   void note_full(EngineRequest& request, std::int32_t blocks);
   /// The same for the blocks that the first `tokens` tokens fill; mostly they fill no further one.
   void note_tokens(EngineRequest& request, std::int32_t tokens) {
@@ -73,8 +74,9 @@ class VllmV1 {
   void schedule(EngineRequest& request, std::int32_t tokens, IterationPlan& plan);
   void finish_plan(IterationPlan& plan);
   void enqueue_waiting(EngineRequest& request, bool at_head);
-  void end(EngineRequest& request);
-  void release(EngineRequest& request);
+  void end(EngineRequest& request, bool may_return);
+  void release(EngineRequest& request, bool may_return);
+  std::int32_t shareable_blocks(const Request& request) const;
 
   const EngineRules& rules_;
   KvBlocks& blocks_;

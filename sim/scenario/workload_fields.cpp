@@ -175,7 +175,7 @@ std::vector<Field> shape_fields(WorkloadClass& c, std::function<bool()> from_tra
           [&c] { return c.sessions.turns.has_value(); }, "conversations of several turns"),
       time("timeout", c.timeout, Zero::refused, "the client gives up; its KV is freed"),
       section(
-          "retry", retry_record(c.retry), [] { return true; }, "after a time-out or a rejection"),
+          "retry", retry_record(c.retry), [] { return true; }, "after a time-out"),
       whole("priority", c.priority, {-1'000'000'000, 1'000'000'000},
             "smaller is earlier under scheduling_policy priority")};
 }
