@@ -1,5 +1,5 @@
-// Defaults and dated rules of vLLM v1, one table a kind. Source: engine-semantics §1.1, §1.3-1.5, §1.8,
-// read at vLLM commit 017e9f4448 (2026-08-17) and tag v0.10.0.
+// Defaults and dated rules of vLLM v1, one table a kind. Source: engine-semantics §1.1, §1.3-1.5,
+// §1.8, read at vLLM commit 017e9f4448 (2026-08-17) and tag v0.10.0.
 
 #include "sim/engine/engine_rules.h"
 
@@ -14,7 +14,7 @@ namespace {
 
 struct Release {
   const char* name;
-  std::int64_t date;   // yyyymmdd of the tag
+  std::int64_t date;  // yyyymmdd of the tag
 };
 
 // Tag dates of vllm-project/vllm. A release in between takes the rules of the one before it.
@@ -32,10 +32,12 @@ constexpr std::int64_t kReserveFullIsl = 20260324;
 constexpr std::int64_t kGraphsInsideBudget = 20260401;
 constexpr std::int64_t kUnhashedFirst = 20260601;
 constexpr std::int64_t kWatermark = 20260611;
-constexpr std::int64_t kVictimUnscheduled = 20250725;   // later than v0.10.0, where it was read not to hold
+constexpr std::int64_t kVictimUnscheduled =
+    20250725;  // later than v0.10.0, where it was read not to hold
 constexpr std::int64_t kFirstV1 = 20250724;
 constexpr std::int64_t kLastRead = 20260831;
-constexpr std::int64_t kLargeCaptureSizes = 20250725;   // the list read in v0.10.0 has steps of 8 throughout
+constexpr std::int64_t kLargeCaptureSizes =
+    20250725;  // the list read in v0.10.0 has steps of 8 throughout
 
 std::optional<std::int64_t> whole_number(const std::string& text) {
   std::int64_t value = 0;
@@ -93,14 +95,20 @@ struct SettingReader {
 
 const std::vector<DatedRule>& vllm_v1_rules() {
   static const std::vector<DatedRule> rules = {
-      {"2025-07-24", "one token budget for prefill and decode; running requests first, in admission order"},
+      {"2025-07-24",
+       "one token budget for prefill and decode; running requests first, in admission order"},
       {"2025-07-24", "strict head-of-line blocking; no admission in a step with a preemption"},
-      {"2025-07-24", "preemption by recompute; the victim is the latest admitted, or the largest (priority, arrival)"},
+      {"2025-07-24",
+       "preemption by recompute; the victim is the latest admitted, or the largest (priority, "
+       "arrival)"},
       {"2025-07-24", "full blocks become shareable when the step that fills them is scheduled"},
-      {"2025-07-25", "a victim already scheduled in the step gives its tokens back (v0.10.0: it does not)"},
-      {"2025-12-29", "async scheduling by default: two steps in flight, host time hidden behind the GPU"},
+      {"2025-07-25",
+       "a victim already scheduled in the step gives its tokens back (v0.10.0: it does not)"},
+      {"2025-12-29",
+       "async scheduling by default: two steps in flight, host time hidden behind the GPU"},
       {"2026-03-24", "admission gate over the whole sequence (scheduler_reserve_full_isl)"},
-      {"2026-04-01", "CUDA graphs count against gpu_memory_utilization, whose default becomes 0.92"},
+      {"2026-04-01",
+       "CUDA graphs count against gpu_memory_utilization, whose default becomes 0.92"},
       {"2026-06-01", "freed blocks without a hash are reused first"},
       {"2026-06-11", "watermark for waiting requests (default 0)"},
   };
@@ -109,7 +117,9 @@ const std::vector<DatedRule>& vllm_v1_rules() {
 
 const std::vector<SchedulerRow>& scheduler_table() {
   static const std::vector<SchedulerRow> table = {
-      {"vllm-v1", "vLLM v1, releases 0.10 to 2026-08: continuous batching with chunked prefill and prefix cache"},
+      {"vllm-v1",
+       "vLLM v1, releases 0.10 to 2026-08: continuous batching with chunked prefill and prefix "
+       "cache"},
   };
   return table;
 }
@@ -147,12 +157,14 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
     std::vector<std::string> names;
     for (const Release& release : kReleases) names.push_back(release.name);
     const std::string near = nearest_word(settings.version, names);
-    reader.fault("version", "unknown version '" + settings.version +
-                                "'; give a release from 0.10 to 0.15.1 or a date such as \"2026-08\"" +
-                                (near.empty() ? "" : "; did you mean '" + near + "'?"));
+    reader.fault("version",
+                 "unknown version '" + settings.version +
+                     "'; give a release from 0.10 to 0.15.1 or a date such as \"2026-08\"" +
+                     (near.empty() ? "" : "; did you mean '" + near + "'?"));
   } else if (*date < kFirstV1 || *date > kLastRead) {
-    reader.fault("version", "version '" + settings.version +
-                                "' lies outside the rules that are known, 0.10 (2025-07-24) to 2026-08");
+    reader.fault("version",
+                 "version '" + settings.version +
+                     "' lies outside the rules that are known, 0.10 (2025-07-24) to 2026-08");
   }
   rules.version_date = date.value_or(kLastRead);
 
@@ -169,37 +181,42 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
     rules.max_num_seqs = std::min(rules.max_num_seqs, rules.max_num_batched_tokens);
   }
   if (!rules.enable_chunked_prefill && rules.max_num_batched_tokens < rules.max_model_len) {
-    reader.fault("max_num_batched_tokens",
-                 "without chunked prefill max_num_batched_tokens (" +
-                     std::to_string(rules.max_num_batched_tokens) +
-                     ") must be at least max_model_len (" + std::to_string(rules.max_model_len) + ")");
+    reader.fault("max_num_batched_tokens", "without chunked prefill max_num_batched_tokens (" +
+                                               std::to_string(rules.max_num_batched_tokens) +
+                                               ") must be at least max_model_len (" +
+                                               std::to_string(rules.max_model_len) + ")");
   }
   if (rules.max_num_seqs > rules.max_num_batched_tokens) {
     reader.fault("max_num_seqs", "max_num_seqs (" + std::to_string(rules.max_num_seqs) +
                                      ") is larger than max_num_batched_tokens (" +
                                      std::to_string(rules.max_num_batched_tokens) + ")");
   }
-  if (settings.max_model_len && model.max_context > 0 && *settings.max_model_len > model.max_context) {
-    reader.fault("max_model_len", "max_model_len " + std::to_string(*settings.max_model_len) + " is beyond the " +
-                                      std::to_string(model.max_context) + " positions of " + model.name);
+  if (settings.max_model_len && model.max_context > 0 &&
+      *settings.max_model_len > model.max_context) {
+    reader.fault("max_model_len", "max_model_len " + std::to_string(*settings.max_model_len) +
+                                      " is beyond the " + std::to_string(model.max_context) +
+                                      " positions of " + model.name);
   }
   rules.long_prefill_token_threshold = settings.long_prefill_token_threshold.value_or(0);
   rules.enable_prefix_caching = settings.enable_prefix_caching.value_or(true);
-  rules.async_scheduling = settings.async_scheduling.value_or(rules.version_date >= kAsyncByDefault);
+  rules.async_scheduling =
+      settings.async_scheduling.value_or(rules.version_date >= kAsyncByDefault);
   rules.enforce_eager = settings.enforce_eager.value_or(false);
   rules.priority_policy = settings.scheduling_policy == EngineSettings::SchedulingPolicy::priority;
-  rules.gpu_memory_utilization =
-      settings.gpu_memory_utilization.value_or(rules.version_date >= kGraphsInsideBudget ? 0.92 : 0.9);
+  rules.gpu_memory_utilization = settings.gpu_memory_utilization.value_or(
+      rules.version_date >= kGraphsInsideBudget ? 0.92 : 0.9);
 
   const bool has_gate = rules.version_date >= kReserveFullIsl;
   if (settings.scheduler_reserve_full_isl && *settings.scheduler_reserve_full_isl && !has_gate) {
     reader.fault("scheduler_reserve_full_isl",
-                 "scheduler_reserve_full_isl came on 2026-03-24; version '" + settings.version + "' is older");
+                 "scheduler_reserve_full_isl came on 2026-03-24; version '" + settings.version +
+                     "' is older");
   }
   rules.reserve_full_isl = settings.scheduler_reserve_full_isl.value_or(has_gate) && has_gate;
   rules.watermark = settings.watermark.value_or(0);
   if (rules.watermark > 0 && rules.version_date < kWatermark) {
-    reader.fault("watermark", "watermark came on 2026-06-11; version '" + settings.version + "' is older");
+    reader.fault("watermark",
+                 "watermark came on 2026-06-11; version '" + settings.version + "' is older");
   }
   rules.unhashed_blocks_first = rules.version_date >= kUnhashedFirst;
   rules.preempted_victim_is_unscheduled = rules.version_date >= kVictimUnscheduled;

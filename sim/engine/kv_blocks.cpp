@@ -1,8 +1,9 @@
-// Content is a tree: a node is a stretch of a chain of full blocks, its children continue the chain.
-// Every physical copy of a node's blocks is a run; equal content computed twice stays twice, and a
-// lookup takes the copy that was registered first. Blocks leave a free run at its tail (eviction) or
-// at its head (a hit), so a free run never falls apart in the middle. A cached block's parent is
-// always released after it, hence evicted after it: what is cached is a tree at every moment.
+// Content is a tree: a node is a stretch of a chain of full blocks, its children continue the
+// chain. Every physical copy of a node's blocks is a run; equal content computed twice stays twice,
+// and a lookup takes the copy that was registered first. Blocks leave a free run at its tail
+// (eviction) or at its head (a hit), so a free run never falls apart in the middle. A cached
+// block's parent is always released after it, hence evicted after it: what is cached is a tree at
+// every moment.
 
 #include "sim/engine/kv_blocks.h"
 
@@ -110,8 +111,7 @@ std::int32_t KvBlocks::common_tokens(std::int32_t node, const TokenSequence& tok
     if (rest.length() <= 0 || rest.stream != stretch.stream || rest.from != stretch.from + used) {
       break;
     }
-    const std::int32_t length =
-        std::min({rest.length(), stretch.length() - used, limit - common});
+    const std::int32_t length = std::min({rest.length(), stretch.length() - used, limit - common});
     common += length;
     used += length;
     advance(tokens, cursor, length);
@@ -250,8 +250,8 @@ void KvBlocks::remove_child(std::int32_t node) {
   if (parent != kNone) --nodes_[parent].children;
 }
 
-// Splits a node and all its copies at `position`. The new node takes the head, so that children keep
-// their parent; every run keeps its index for the head, so that holders find their blocks.
+// Splits a node and all its copies at `position`. The new node takes the head, so that children
+// keep their parent; every run keeps its index for the head, so that holders find their blocks.
 void KvBlocks::split(std::int32_t node, std::int32_t position) {
   CHECK(nodes_[node].first < position && position < nodes_[node].last);
   remove_child(node);
@@ -303,6 +303,53 @@ void KvBlocks::split(std::int32_t node, std::int32_t position) {
   }
   insert_child(head);
   insert_child(node);
+}
+
+// True when two neighbours of the free list are one stretch of blocks that was split for a request long gone.
+bool KvBlocks::continues(std::int32_t upper_run, std::int32_t lower_run) const {
+  if (upper_run == kNone || lower_run == kNone) return false;
+  const Run& upper = runs_[upper_run];
+  const Run& lower = runs_[lower_run];
+  if (upper.node == kNone || lower.node == kNone || upper.free_previous != lower_run) return false;
+  const Node& upper_node = nodes_[upper.node];
+  return nodes_[lower.node].parent == upper.node && upper_node.children == 1 &&
+         upper.next_copy == kNone && upper_node.first_copy == upper_run &&
+         lower.next_copy == kNone && nodes_[lower.node].first_copy == lower_run;
+}
+
+// Undoes a split of unowned blocks: without it, hits of all lengths would cut a shared prefix into
+// single blocks for good. The lower node stays, so that its children keep their parent.
+void KvBlocks::merge(std::int32_t upper_run, std::int32_t lower_run) {
+  const std::int32_t upper = runs_[upper_run].node;
+  const std::int32_t lower = runs_[lower_run].node;
+  remove_child(lower);
+  remove_child(upper);
+  split_content_.clear();
+  std::int32_t left = (nodes_[upper].last - nodes_[upper].first) * block_size_;
+  for (Stretch stretch : content_of(upper)) {
+    stretch.to = stretch.from + std::min(left, stretch.length());
+    left -= stretch.length();
+    if (stretch.length() > 0) split_content_.push_back(stretch);
+  }
+  for (const Stretch& stretch : content_of(lower)) {
+    Stretch& last = split_content_.back();
+    if (last.stream == stretch.stream && last.to == stretch.from) {
+      last.to = stretch.to;
+    } else {
+      split_content_.push_back(stretch);
+    }
+  }
+  resize_content(lower, 0);
+  for (const Stretch& stretch : split_content_) add_stretch(lower, stretch);
+  nodes_[lower].first = nodes_[upper].first;
+  nodes_[lower].parent = nodes_[upper].parent;
+  runs_[lower_run].begin = runs_[upper_run].begin;
+  nodes_[upper].first_copy = kNone;
+  unlink(upper_run);
+  free_runs_.push_back(upper_run);
+  nodes_[upper].last = nodes_[upper].first;
+  free_nodes_.push_back(upper);
+  insert_child(lower);
 }
 
 void KvBlocks::add_copy(std::int32_t node, std::int32_t run) {
@@ -436,7 +483,8 @@ void KvBlocks::pop_front(std::int32_t count) {
   }
 }
 
-// --- the three things a scheduler does ------------------------------------------------------------
+// --- the three things a scheduler does
+// ------------------------------------------------------------
 
 PrefixHit KvBlocks::look_up(const TokenSequence& tokens, std::int32_t max_tokens) {
   path_.clear();
@@ -530,10 +578,9 @@ void KvBlocks::register_content(BlockTable& table, const TokenSequence& tokens,
   while (table.registered < blocks) {
     const std::int32_t parent = last_node(table);
     std::int32_t count = blocks - table.registered;
-    const bool may_continue =
-        parent != kNone && nodes_[parent].children == 0 &&
-        runs_[nodes_[parent].first_copy].next_copy == kNone &&
-        runs_[nodes_[parent].first_copy].owners == 1;
+    const bool may_continue = parent != kNone && nodes_[parent].children == 0 &&
+                              runs_[nodes_[parent].first_copy].next_copy == kNone &&
+                              runs_[nodes_[parent].first_copy].owners == 1;
     const bool may_exist = parent == kNone || nodes_[parent].children > 0;
     const std::int32_t same = may_exist ? find_child(parent, tokens, cursor) : kNone;
     if (same != kNone) {
@@ -583,6 +630,7 @@ void KvBlocks::release(BlockTable& table, std::int32_t private_full) {
   settle();
   free_anonymous(table.anonymous - private_full + table.reserved, unhashed_first_);
   free_anonymous(private_full, false);
+  std::int32_t below = kNone;   // what was released last
   for (auto held = table.held.rbegin(); held != table.held.rend(); ++held) {
     collect_pieces(*held);
     for (auto piece = pieces_.rbegin(); piece != pieces_.rend(); ++piece) {
@@ -591,6 +639,11 @@ void KvBlocks::release(BlockTable& table, std::int32_t private_full) {
       if (--run.owners > 0) continue;
       push_back(*piece);
       free_ += run.end - run.begin;
+      if (continues(*piece, below)) {
+        merge(*piece, below);
+      } else {
+        below = *piece;
+      }
     }
   }
   table.held.clear();

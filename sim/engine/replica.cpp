@@ -1,8 +1,9 @@
 // Step by step: plan() asks the scheduler for as many steps as the engine keeps in flight, finish()
-// applies the oldest. Run ahead: when every step in flight decodes one token for every running request
-// and nobody can be admitted, the following iterations are known in advance until a request ends, the
-// pool runs dry or somebody interrupts: their ends are computed in one loop over prices, and accounted
-// for later in one go (commit). Between two ends nothing differs from stepping, to the byte.
+// applies the oldest. Run ahead: when every step in flight decodes one token for every running
+// request and nobody can be admitted, the following iterations are known in advance until a request
+// ends, the pool runs dry or somebody interrupts: their ends are computed in one loop over prices,
+// and accounted for later in one go (commit). Between two ends nothing differs from stepping, to
+// the byte.
 
 #include "sim/engine/replica.h"
 
@@ -14,8 +15,8 @@ namespace fleetsim {
 
 namespace {
 
-// A stretch is computed at most so far ahead; what lies beyond an interruption is wasted, so that the
-// reach follows how far the last stretch was used. It never shows in a result.
+// A stretch is computed at most so far ahead; what lies beyond an interruption is wasted, so that
+// the reach follows how far the last stretch was used. It never shows in a result.
 constexpr std::int32_t kShortestReach = 4, kLongestReach = 256;
 
 }  // namespace
@@ -55,8 +56,9 @@ SimTime Replica::next_event() const {
 
 // How many silent ends of the stretch lie before `now`.
 std::int32_t Replica::ends_before(SimTime now) const {
-  const auto last = std::lower_bound(ahead_.begin() + committed_, ahead_.begin() + silent_ends_, now,
-                                     [](const Ahead& ahead, SimTime time) { return ahead.end < time; });
+  const auto last =
+      std::lower_bound(ahead_.begin() + committed_, ahead_.begin() + silent_ends_, now,
+                       [](const Ahead& ahead, SimTime time) { return ahead.end < time; });
   return static_cast<std::int32_t>(last - ahead_.begin());
 }
 
@@ -123,7 +125,8 @@ void Replica::plan(SimTime now) {
     for (const EngineRequest* victim : step.plan.preempted) {
       preempted_before_.push_back(victim->request.id);
     }
-    // A call that schedules nothing because it preempted takes no time: the engine calls again at once.
+    // A call that schedules nothing because it preempted takes no time: the engine calls again at
+    // once.
     if (in_flight_count_ > 0 || step.plan.preempted.empty()) break;
     CHECK(++empty_calls < 1'000'000, "the scheduler preempts for ever");
   }
@@ -301,7 +304,8 @@ void Replica::look_ahead() {
   for (int i = 0; i < depth_; ++i) {
     base_[static_cast<std::size_t>(i)] = {in_flight(i).scheduled_at, in_flight(i).plan.waiting,
                                           in_flight(i).context_shift};
-    ahead_.push_back({in_flight(i).end, in_flight(i).host_overhead, in_flight(i).plan.kv_blocks_used});
+    ahead_.push_back(
+        {in_flight(i).end, in_flight(i).host_overhead, in_flight(i).plan.kv_blocks_used});
   }
   std::int32_t free = blocks_.free();
   std::int32_t used = blocks_.used();
@@ -378,7 +382,8 @@ void Replica::move_requests(std::int32_t from, std::int32_t to) {
     request->computed += iterations;
     request->last_token = end;
     if (setup_.stream_interval == 1) request->last_chunk = end;
-    while (request->computed > request->table.blocks() * block_size) blocks_.take(request->table, 1);
+    while (request->computed > request->table.blocks() * block_size)
+      blocks_.take(request->table, 1);
     scheduler_.note_tokens(*request, request->known_tokens());
   }
 }
@@ -407,8 +412,8 @@ void Replica::refresh_in_flight(std::int32_t committed) {
     entry.scheduled_at =
         planned_before ? base_[i].scheduled_at : ahead_[i - static_cast<std::size_t>(depth_)].end;
     entry.plan.kv_blocks_used = ahead_[i].kv_used;
-    entry.plan.waiting = planned_before ? base_[i].waiting
-                                        : static_cast<std::int32_t>(scheduler_.waiting_count());
+    entry.plan.waiting =
+        planned_before ? base_[i].waiting : static_cast<std::int32_t>(scheduler_.waiting_count());
     // Both plans hold the same requests in the same order, one token further for each end.
     entry.context_shift = base_[static_cast<std::size_t>(step)].context_shift + committed;
   }

@@ -1,6 +1,6 @@
 #pragma once
-// One model instance on its GPUs: keeps the steps in flight, prices and applies them, and runs ahead
-// over stretches of iterations in which nothing that anybody could notice happens.
+// One model instance on its GPUs: keeps the steps in flight, prices and applies them, and runs
+// ahead over stretches of iterations in which nothing that anybody could notice happens.
 
 #include <array>
 #include <cstdint>
@@ -20,8 +20,9 @@ class IterationObserver {
   virtual void on_iteration(const IterationRecord& record) = 0;
 };
 
-/// Requests that left the engine with one end: those that ended now, and those that had ended before
-/// and whose last wasted step has now drained (async scheduling), so that nothing refers to them.
+/// Requests that left the engine with one end: those that ended now, and those that had ended
+/// before and whose last wasted step has now drained (async scheduling), so that nothing refers to
+/// them.
 struct Departures {
   std::vector<EngineRequest*> ended, drained;
   void clear() {
@@ -35,7 +36,7 @@ struct ReplicaSetup {
   const EngineRules* rules = nullptr;
   const StepTime* step_time = nullptr;
   PoolMeter* meter = nullptr;
-  IterationObserver* observer = nullptr;   // or none
+  IterationObserver* observer = nullptr;  // or none
   std::int32_t pool = 0, replica = 0;
   std::int64_t stream_interval = 1;
   bool run_ahead = true;
@@ -56,8 +57,8 @@ class Replica {
   void abort(EngineRequest& request, SimTime now);
   /// The next end of an iteration that must be delivered; kNever when nothing is in flight.
   SimTime next_event() const;
-  /// Stops running ahead, so that something may change at `now`. An end at this very instant is then
-  /// announced by next_event() and must be delivered first.
+  /// Stops running ahead, so that something may change at `now`. An end at this very instant is
+  /// then announced by next_event() and must be delivered first.
   void interrupt(SimTime now);
   /// Delivers the end that next_event() announced for `now`; `departures` is appended to.
   void finish(SimTime now, Departures& departures);
@@ -76,7 +77,8 @@ class Replica {
   /// Closes the books at the end of the simulation.
   void close(SimTime now);
 
-  /// Blocks owned at `now`, before any plan made at this very instant. Exact also while running ahead.
+  /// Blocks owned at `now`, before any plan made at this very instant. Exact also while running
+  /// ahead.
   std::int32_t kv_blocks_used_at(SimTime now) const;
   std::int32_t kv_blocks_usable() const { return blocks_.usable(); }
   const KvBlocks& blocks() const { return blocks_; }
@@ -89,9 +91,10 @@ class Replica {
     IterationPlan plan;
     BatchShape shape;
     SimTime scheduled_at = 0, start = 0, end = 0, host_overhead = 0;
-    std::int32_t context_shift = 0;   // contexts of the plan moved on by running ahead
-    bool uniform = false;             // every running request decodes one token, nobody was admitted
-    std::vector<RequestId> preempted; // ids, victims of calls right before that scheduled nothing included
+    std::int32_t context_shift = 0;  // contexts of the plan moved on by running ahead
+    bool uniform = false;            // every running request decodes one token, nobody was admitted
+    std::vector<RequestId>
+        preempted;  // ids, victims of calls right before that scheduled nothing included
   };
 
   InFlight& in_flight(int index) { return steps_[static_cast<std::size_t>((first_ + index) & 1)]; }
@@ -126,7 +129,7 @@ class Replica {
   bool needs_plan_ = false;
   std::int64_t iterations_ = 0;
   std::uint64_t arrivals_ = 0;
-  std::vector<RequestId> preempted_before_;   // victims of calls that scheduled nothing
+  std::vector<RequestId> preempted_before_;  // victims of calls that scheduled nothing
 
   // ahead_[i] is iteration i of the stretch. The first silent_ends_ ends change nothing that others
   // see; 0: not running ahead.
@@ -136,9 +139,9 @@ class Replica {
   };
   std::vector<Ahead> ahead_;
   std::int32_t silent_ends_ = 0, committed_ = 0;
-  std::int32_t reach_ = 8;                    // how far the next stretch is computed at most
+  std::int32_t reach_ = 8;  // how far the next stretch is computed at most
   BatchShape base_shape_;
-  std::int64_t window_growth_ = 0;            // of decode_window_context an iteration
+  std::int64_t window_growth_ = 0;  // of decode_window_context an iteration
   SimTime base_start_ = 0;
   // What the steps in flight were when the stretch was entered.
   struct Base {
@@ -147,10 +150,10 @@ class Replica {
   };
   std::array<Base, 2> base_{};
 
-  SimTime gap_ = -1;                          // run length of equal gaps within one end
+  SimTime gap_ = -1;  // run length of equal gaps within one end
   std::int64_t gap_count_ = 0;
-  std::vector<std::int32_t> phases_;          // scratch: running requests by fill of their last block
-  std::vector<ScheduledTokens> scheduled_;    // scratch of observe()
+  std::vector<std::int32_t> phases_;        // scratch: running requests by fill of their last block
+  std::vector<ScheduledTokens> scheduled_;  // scratch of observe()
   std::vector<RequestId> finished_;
 };
 

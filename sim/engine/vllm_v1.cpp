@@ -1,6 +1,6 @@
 // vLLM v1 plans without telling prefill from decode: running requests in admission order share one
-// token budget, then waiting ones in queue order, until the first that does not fit. Order, budgets,
-// allocation, preemption and the moments at which blocks become shareable follow
+// token budget, then waiting ones in queue order, until the first that does not fit. Order,
+// budgets, allocation, preemption and the moments at which blocks become shareable follow
 // vllm/v1/core/sched/scheduler.py at commit 017e9f4448 (2026-08-17) and at tag v0.10.0.
 
 #include "sim/engine/vllm_v1.h"
@@ -29,9 +29,10 @@ auto priority_key(const EngineRequest& request) {
 void VllmV1::enqueue_waiting(EngineRequest& request, bool at_head) {
   request.state = EngineState::waiting;
   if (rules_.priority_policy) {
-    const auto place = std::upper_bound(
-        waiting_.begin(), waiting_.end(), &request,
-        [](const EngineRequest* a, const EngineRequest* b) { return priority_key(*a) < priority_key(*b); });
+    const auto place = std::upper_bound(waiting_.begin(), waiting_.end(), &request,
+                                        [](const EngineRequest* a, const EngineRequest* b) {
+                                          return priority_key(*a) < priority_key(*b);
+                                        });
     waiting_.insert(place, &request);
   } else if (at_head) {
     waiting_.push_front(&request);
@@ -52,7 +53,8 @@ void VllmV1::add(EngineRequest& request) {
   enqueue_waiting(request, false);
 }
 
-// What a client writes outside a session is asked for by this request alone, and so is what is generated.
+// What a client writes outside a session is asked for by this request alone, and so is what is
+// generated.
 std::int32_t VllmV1::shareable_blocks(const Request& request) const {
   if (request.session != 0) return std::numeric_limits<std::int32_t>::max();
   std::int32_t tokens = 0;
@@ -78,8 +80,7 @@ void VllmV1::plan_running(IterationPlan& plan, std::int64_t& budget) {
     EngineRequest& request = *running_[index];
     const bool limit_in_flight =
         rules_.async_scheduling && request.placeholders > 0 &&
-        request.computed + 2 - request.placeholders >=
-            request.prompt_tokens + request.length_limit;
+        request.computed + 2 - request.placeholders >= request.prompt_tokens + request.length_limit;
     std::int64_t tokens = request.known_tokens() + request.placeholders - request.computed;
     if (rules_.long_prefill_token_threshold > 0) {
       tokens = std::min(tokens, rules_.long_prefill_token_threshold);
@@ -148,9 +149,9 @@ bool VllmV1::admit(EngineRequest& request, std::int64_t budget, IterationPlan& p
   tokens = static_cast<std::int32_t>(std::min(wanted, budget));
 
   const std::int64_t reserve =
-      (running_.empty()
-           ? 0
-           : static_cast<std::int64_t>(rules_.watermark * static_cast<double>(rules_.num_gpu_blocks))) +
+      (running_.empty() ? 0
+                        : static_cast<std::int64_t>(rules_.watermark *
+                                                    static_cast<double>(rules_.num_gpu_blocks))) +
       rules_.window_blocks_per_request;
   const auto fits = [&](std::int32_t total) {
     const std::int64_t need =
@@ -213,7 +214,8 @@ void VllmV1::finish_plan(IterationPlan& plan) {
     EngineRequest& request = *planned.request;
     request.scheduled_in_plan = false;
     ++request.steps_in_flight;
-    if (planned.preemptions != request.preemptions) continue;  // v0.10: a victim that stays in the batch
+    if (planned.preemptions != request.preemptions)
+      continue;  // v0.10: a victim that stays in the batch
     request.computed += planned.tokens;
     planned.emits = request.computed == request.known_tokens() + request.placeholders;
     if (planned.emits && rules_.async_scheduling) ++request.placeholders;
@@ -271,7 +273,7 @@ void VllmV1::end(EngineRequest& request, bool may_return) {
 
 void VllmV1::abort(EngineRequest& request) {
   CHECK(request.state != EngineState::ended);
-  end(request, true);   // its client may try again
+  end(request, true);  // its client may try again
 }
 
 }  // namespace fleetsim

@@ -195,3 +195,20 @@ TEST_CASE("work and memory follow the number of stretches, not of blocks", "[eng
   CHECK(blocks.node_count() == 1);
   CHECK(blocks.used() == 1 << 16);
 }
+
+TEST_CASE("hits of all lengths leave a shared prefix in one piece once nobody holds it", "[engine][kv]") {
+  KvBlocks blocks(64, 16, true, true);
+  const std::vector<Stretch> prompt = prompt_of(7, 50 * 16);
+  const TokenSequence tokens{&prompt, 50 * 16, 100, 0};
+  BlockTable table;
+  blocks.take(table, 50);
+  blocks.register_content(table, tokens, 50);
+  blocks.release(table);
+  for (std::int32_t length = 1; length <= 50; ++length) {
+    CHECK(blocks.look_up(tokens, length * 16).blocks == length);
+    blocks.touch(table);
+    blocks.release(table);
+    blocks.check_consistency();
+    CHECK(blocks.node_count() == 1);
+  }
+}

@@ -1,6 +1,6 @@
 #pragma once
-// The KV-block pool written the obvious way, block by block, with a hash per block: what KvBlocks must
-// be indistinguishable from. Slow on purpose.
+// The KV-block pool written the obvious way, block by block, with a hash per block: what KvBlocks
+// must be indistinguishable from. Slow on purpose.
 
 #include <algorithm>
 #include <cstdint>
@@ -38,7 +38,8 @@ class PlainKvBlocks {
       }
       left -= std::min(left, length);
     };
-    for (const Stretch& stretch : *tokens.prompt) add(stretch.stream, stretch.from, stretch.length());
+    for (const Stretch& stretch : *tokens.prompt)
+      add(stretch.stream, stretch.from, stretch.length());
     add(tokens.output_stream, 0, tokens.generated);
     return text;
   }
@@ -119,7 +120,7 @@ class PlainKvBlocks {
   bool caching_, unhashed_first_;
   std::vector<Block> blocks_;
   std::list<int> free_;
-  std::map<std::string, std::vector<int>> cached_;   // content -> copies in order of registration
+  std::map<std::string, std::vector<int>> cached_;  // content -> copies in order of registration
 };
 
 }  // namespace fleetsim::test
