@@ -1,6 +1,7 @@
 #pragma once
-// CHECK: an invariant of ours that stays on in release builds. A failure is our bug, never the user's:
-// it throws InternalError, which main() reports with the command that reproduces it (exit 1).
+// CHECK: an invariant of ours that stays on in release builds. A failure is our bug, never the
+// user's: it throws InternalError, which main() reports with the command that reproduces it (exit
+// 1).
 
 #include <stdexcept>
 #include <string>
@@ -22,8 +23,8 @@ class InternalError : public std::logic_error {
 }  // namespace fleetsim
 
 /// CHECK(condition) or CHECK(condition, detail_string); the detail is evaluated only on failure.
-#define CHECK(condition, ...)                                                       \
-  do {                                                                              \
-    if (!(condition)) [[unlikely]]                                                  \
+#define CHECK(condition, ...)                                                           \
+  do {                                                                                  \
+    if (!(condition)) [[unlikely]]                                                      \
       ::fleetsim::fail_check(#condition, __FILE__, __LINE__, std::string(__VA_ARGS__)); \
   } while (false)

@@ -1,6 +1,6 @@
 #pragma once
-// Physical quantities as types with only the meaningful operators. GB = 10^9 bytes, GiB = 2^30 bytes.
-// Money, counts and ratios are plain numbers whose names carry the unit.
+// Physical quantities as types with only the meaningful operators. GB = 10^9 bytes, GiB = 2^30
+// bytes. Money, counts and ratios are plain numbers whose names carry the unit.
 
 #include <compare>
 #include <cstdint>

@@ -16,18 +16,18 @@ struct YamlEntry;
 struct YamlNode {
   enum class Kind { null_value, scalar, sequence, map };
   Kind kind = Kind::null_value;
-  bool quoted = false;              // a quoted scalar is always text
+  bool quoted = false;  // a quoted scalar is always text
   std::string scalar;
-  std::vector<YamlNode> items;      // sequence
-  std::vector<YamlEntry> entries;   // map, in file order
+  std::vector<YamlNode> items;     // sequence
+  std::vector<YamlEntry> entries;  // map, in file order
   SourcePosition position;
 
-  const YamlNode* find(const std::string& key) const;   // nullptr when absent
+  const YamlNode* find(const std::string& key) const;  // nullptr when absent
 };
 
 struct YamlEntry {
   std::string key;
-  SourcePosition position;          // of the key
+  SourcePosition position;  // of the key
   YamlNode value;
 };
 
@@ -36,6 +36,7 @@ std::string shown(const std::string& text);
 
 /// Parses one document. Faults (syntax, duplicate keys, too deep, aliases, too large, several
 /// documents) go to `problems`; nullopt when nothing usable remains. An empty text is a null value.
-std::optional<YamlNode> parse_yaml(const std::string& text, const std::string& file, Problems& problems);
+std::optional<YamlNode> parse_yaml(const std::string& text, const std::string& file,
+                                   Problems& problems);
 
 }  // namespace fleetsim

@@ -13,12 +13,13 @@
 namespace fleetsim {
 
 /// A priority queue of events keyed by (time, order, tie, sequence): simultaneous events run by
-/// `order`, a small named phase (an enum below 256, one reason a line where it is defined), within a
-/// phase by `tie` (such as a replica's number, where the order of scheduling must not matter), and
-/// then in the order of scheduling. Payloads are small values; a payload that may go stale carries
-/// an epoch of its own and is ignored by its receiver: nothing is ever removed from the middle. A
-/// 4-ary heap: half the levels of a binary one, and the four children share a cache line or two.
-/// Errors: CHECK that nothing is scheduled before now() and that an empty queue is not popped.
+/// `order`, a small named phase (an enum below 256, one reason a line where it is defined), within
+/// a phase by `tie` (such as a replica's number, where the order of scheduling must not matter),
+/// and then in the order of scheduling. Payloads are small values; a payload that may go stale
+/// carries an epoch of its own and is ignored by its receiver: nothing is ever removed from the
+/// middle. A 4-ary heap: half the levels of a binary one, and the four children share a cache line
+/// or two. Errors: CHECK that nothing is scheduled before now() and that an empty queue is not
+/// popped.
 template <class Payload, class Order = std::uint8_t>
 class EventQueue {
  public:

@@ -18,7 +18,7 @@ inline constexpr SimTime kNanosecondsPerSecond = 1'000'000'000;
 /// Rounds to the nearest nanosecond (half away from zero); the only place where costs are rounded.
 inline SimTime to_sim_time(Seconds seconds) {
   const double nanoseconds = seconds.value * 1e9;
-  const SimTime whole = static_cast<SimTime>(nanoseconds);   // towards zero
+  const SimTime whole = static_cast<SimTime>(nanoseconds);  // towards zero
   const double rest = nanoseconds - static_cast<double>(whole);
   return whole + (rest >= 0.5 ? 1 : 0) - (rest <= -0.5 ? 1 : 0);
 }

@@ -57,7 +57,8 @@ std::vector<std::string> what_would_fit(const PoolDeployment& pool, const Precis
     break;
   }
   for (const GpuSpec& gpu : gpu_catalogue()) {
-    if (gpu.memory_reported <= pool.gpu->memory_reported || !fits(gpu, precision, request)) continue;
+    if (gpu.memory_reported <= pool.gpu->memory_reported || !fits(gpu, precision, request))
+      continue;
     options.push_back(fmt::format("gpu: {}", gpu.name));
     break;
   }
@@ -70,7 +71,8 @@ void report_missing_memory(const Scenario& scenario, const PoolDeployment& pool,
   const MemoryPlan& memory = pool.memory;
   std::string message = fmt::format(
       "{} does not fit: {} bytes are missing on each {}; weights {:.2f} GB, activations {:.2f} GB, "
-      "CUDA graphs {:.2f} GB and others {:.2f} GB leave no room for KV blocks in {:.2f} GB ({} of {:.2f} GB)",
+      "CUDA graphs {:.2f} GB and others {:.2f} GB leave no room for KV blocks in {:.2f} GB ({} of "
+      "{:.2f} GB)",
       pool.model.name, memory.missing.value, pool.gpu->name,
       static_cast<double>(memory.weights.value) / kGB,
       static_cast<double>(memory.activations.value) / kGB,
@@ -177,8 +179,8 @@ void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& 
   deployed.model = std::move(*model);
   deployed.rules = resolve_engine_rules(pool.engine, *deployed.gpu, deployed.model, scenario.source,
                                         path + ".engine", problems);
-  const auto refused = find_pricing_problem(deployed.model, *deployed.gpu, scenario.precision,
-                                            pool.parallelism.tp);
+  const auto refused =
+      find_pricing_problem(deployed.model, *deployed.gpu, scenario.precision, pool.parallelism.tp);
   if (refused) scenario.source.report(problems, path + ".parallelism.tp", *refused);
   if (problems.size() > before) return;
 
@@ -199,14 +201,15 @@ void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& 
   }
   deployed.notes = deployed.step_time->notes();
   if (deployed.gpu->memory_reported_is_nominal) {
-    deployed.notes.push_back(fmt::format(
-        "{}: the memory that the driver reports was not read on a device; the datasheet's {:.0f} GB stand in",
-        deployed.gpu->name, static_cast<double>(deployed.memory.total.value) / kGB));
+    deployed.notes.push_back(
+        fmt::format("{}: the memory that the driver reports was not read on a device; the "
+                    "datasheet's {:.0f} GB stand in",
+                    deployed.gpu->name, static_cast<double>(deployed.memory.total.value) / kGB));
   }
   if (deployed.rules.window_blocks_per_request > 0) {
-    deployed.notes.push_back(fmt::format(
-        "{}: sliding-window layers take a fixed reserve of {} KV blocks a request",
-        deployed.model.name, deployed.rules.window_blocks_per_request));
+    deployed.notes.push_back(
+        fmt::format("{}: sliding-window layers take a fixed reserve of {} KV blocks a request",
+                    deployed.model.name, deployed.rules.window_blocks_per_request));
   }
   price(scenario, deployed);
   deployment.pools.push_back(std::move(deployed));
@@ -217,7 +220,8 @@ void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& 
 Deployment deploy(const Scenario& scenario, Problems& problems) {
   Deployment deployment;
   for (std::size_t i = 0; i < scenario.pools.size(); ++i) {
-    deploy_pool(scenario, scenario.pools[i], "fleet.pools." + std::to_string(i), deployment, problems);
+    deploy_pool(scenario, scenario.pools[i], "fleet.pools." + std::to_string(i), deployment,
+                problems);
   }
   for (const WorkloadClass& entry : scenario.workload.classes) {
     const std::string& wanted = entry.model.empty() ? scenario.model.name : entry.model;
@@ -226,9 +230,9 @@ Deployment deploy(const Scenario& scenario, Problems& problems) {
       served = served || (pool.model.empty() ? scenario.model.name : pool.model) == wanted;
     }
     if (!served) {
-      scenario.source.report(problems, "workload",
-                             fmt::format("class '{}' asks for model '{}', which no pool serves",
-                                         entry.name, wanted));
+      scenario.source.report(
+          problems, "workload",
+          fmt::format("class '{}' asks for model '{}', which no pool serves", entry.name, wanted));
     }
   }
   return deployment;

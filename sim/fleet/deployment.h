@@ -15,12 +15,12 @@ struct PoolDeployment {
   std::string name;
   const GpuSpec* gpu = nullptr;
   ModelSpec model;
-  EngineRules rules;               // every setting resolved for the engine version
+  EngineRules rules;  // every setting resolved for the engine version
   MemoryPlan memory;
   std::shared_ptr<const StepTime> step_time;
   std::int64_t replicas = 1;
   std::int64_t gpus_per_replica = 1;
-  FlopsPerSecond gemm_peak;        // of one GPU at the precision that its GEMMs run in
+  FlopsPerSecond gemm_peak;  // of one GPU at the precision that its GEMMs run in
   double usd_per_gpu_hour = 0;
   bool priced = false;
   std::vector<std::string> notes;  // assumptions a reader must know
@@ -30,8 +30,8 @@ struct Deployment {
   std::vector<PoolDeployment> pools;
 };
 
-/// Resolves every pool. Faults (does not fit, unsupported combination) go to `problems` with the place
-/// of the key that causes them; the result is usable only when there are none.
+/// Resolves every pool. Faults (does not fit, unsupported combination) go to `problems` with the
+/// place of the key that causes them; the result is usable only when there are none.
 Deployment deploy(const Scenario& scenario, Problems& problems);
 
 }  // namespace fleetsim

@@ -1,7 +1,7 @@
-// A request's way: source -> (response cache) -> front end -> router -> replica -> record. Replicas run
-// on their own between events; the queue holds about one event a replica, the next end that somebody
-// could notice. Simultaneous events are ordered by what they are and then by replica or request number,
-// never by the order in which they were posted: running ahead posts fewer of them.
+// A request's way: source -> (response cache) -> front end -> router -> replica -> record. Replicas
+// run on their own between events; the queue holds about one event a replica, the next end that
+// somebody could notice. Simultaneous events are ordered by what they are and then by replica or
+// request number, never by the order in which they were posted: running ahead posts fewer of them.
 
 #include "sim/fleet/fleet.h"
 
@@ -13,7 +13,7 @@ namespace fleetsim {
 
 namespace {
 
-constexpr std::int64_t kProgressEvery = 1 << 14;          // requests
+constexpr std::int64_t kProgressEvery = 1 << 14;  // requests
 constexpr std::size_t kIterationsHeld = std::size_t{1} << 15;
 
 }  // namespace
@@ -133,16 +133,17 @@ SimTime Fleet::run(SimTime horizon) {
   return now_;
 }
 
-// Drops the next event if it means nothing any more: the replica was interrupted since, the request gave
-// up on its way, nobody waits for the deadline. It must not move the clock: a run ends with the last
-// thing that happens, and the two ways of advancing leave different stale events.
+// Drops the next event if it means nothing any more: the replica was interrupted since, the request
+// gave up on its way, nobody waits for the deadline. It must not move the clock: a run ends with
+// the last thing that happens, and the two ways of advancing leave different stale events.
 bool Fleet::drop_stale() {
   const Event event = events_.top().payload;
   switch (event.kind) {
     case Event::Kind::iteration_end:
       if (stations_[static_cast<std::size_t>(event.index)].epoch == event.epoch) return false;
       break;
-    case Event::Kind::plan: return false;
+    case Event::Kind::plan:
+      return false;
     case Event::Kind::timeout: {
       std::deque<Deadline>& queue = deadlines_[static_cast<std::size_t>(event.index)];
       while (!queue.empty() && is_over(queue.front())) queue.pop_front();
@@ -180,7 +181,8 @@ void Fleet::handle(const Event& event) {
       plan(event.index);
       return;
     }
-    case Event::Kind::timeout: return expire(event.index);
+    case Event::Kind::timeout:
+      return expire(event.index);
     case Event::Kind::reach_front_end:
     case Event::Kind::reach_router: {
       EngineRequest& request = live_[event.index];
@@ -202,7 +204,8 @@ void Fleet::reach_front_end(EngineRequest& request) {
   const Frontend& frontend = scenario_.frontend;
   request.response_delay = frontend.network;
   if (request.request.response_cache_hit) {
-    const SimTime answered = now_ + scenario_.workload.response_cache.latency + 2 * frontend.network;
+    const SimTime answered =
+        now_ + scenario_.workload.response_cache.latency + 2 * frontend.network;
     record(request, RequestStatus::cache_hit, answered);
     follow(request.request, answered);
     live_.release(request);
@@ -221,14 +224,14 @@ void Fleet::reach_router(EngineRequest& request) {
   const std::int32_t group_index = group_of_class_[request.request.class_index];
   CHECK(group_index >= 0, "a class asks for a model that no pool serves");
   Group& group = groups_[static_cast<std::size_t>(group_index)];
-  const RouterView view{*group.outstanding, [&](std::int32_t position) {
-                          const Replica& replica =
-                              *stations_[static_cast<std::size_t>(
-                                             group.stations[static_cast<std::size_t>(position)])]
-                                   .replica;
-                          return static_cast<double>(replica.kv_blocks_used_at(now_)) /
-                                 static_cast<double>(replica.kv_blocks_usable());
-                        }};
+  const RouterView view{
+      *group.outstanding, [&](std::int32_t position) {
+        const Replica& replica =
+            *stations_[static_cast<std::size_t>(group.stations[static_cast<std::size_t>(position)])]
+                 .replica;
+        return static_cast<double>(replica.kv_blocks_used_at(now_)) /
+               static_cast<double>(replica.kv_blocks_usable());
+      }};
   const std::int32_t position = group.router->pick(request.request, view);
   const std::int32_t index = group.stations[static_cast<std::size_t>(position)];
   Station& station = stations_[static_cast<std::size_t>(index)];
@@ -322,9 +325,9 @@ bool Fleet::is_over(const Deadline& deadline) {
   return request.generation != deadline.generation || request.state == EngineState::ended;
 }
 
-// One time-out is constant within a class, so deadlines stand in order and only the first needs an event.
-// Replicas may plan only when all have given up whose deadline is this instant, and their retries stand
-// in the queue.
+// One time-out is constant within a class, so deadlines stand in order and only the first needs an
+// event. Replicas may plan only when all have given up whose deadline is this instant, and their
+// retries stand in the queue.
 void Fleet::expire(std::int32_t class_index) {
   abandoned_.clear();
   std::deque<Deadline>& queue = deadlines_[static_cast<std::size_t>(class_index)];
@@ -415,7 +418,8 @@ void Fleet::close(SimTime end) {
   iteration_order_.flush(kNever);
   std::vector<EngineRequest*> left;
   live_.for_each([&](EngineRequest& request) {
-    if (request.state != EngineState::ended && request.request.arrival <= end) left.push_back(&request);
+    if (request.state != EngineState::ended && request.request.arrival <= end)
+      left.push_back(&request);
   });
   std::sort(left.begin(), left.end(), [](const EngineRequest* a, const EngineRequest* b) {
     return a->request.id < b->request.id;

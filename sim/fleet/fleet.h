@@ -24,8 +24,8 @@ class Fleet {
   Fleet(const Scenario& scenario, const Deployment& deployment, std::uint64_t seed,
         RequestSource& source, Collector& collector, Sink& sink, const SimulationOptions& options);
 
-  /// Runs until nothing is left to happen, `horizon` is passed or the sink asks to stop. Returns the
-  /// time of the end.
+  /// Runs until nothing is left to happen, `horizon` is passed or the sink asks to stop. Returns
+  /// the time of the end.
   SimTime run(SimTime horizon);
   bool stopped_early() const { return stopped_early_; }
   std::int64_t events_popped() const { return events_.popped(); }
@@ -37,18 +37,18 @@ class Fleet {
   struct Event {
     enum class Kind : std::uint8_t { iteration_end, timeout, reach_front_end, reach_router, plan };
     Kind kind = Kind::plan;
-    std::int32_t index = 0;      // replica, class or slot
-    std::uint32_t epoch = 0;     // of the replica's announced end, or generation of the slot
+    std::int32_t index = 0;   // replica, class or slot
+    std::uint32_t epoch = 0;  // of the replica's announced end, or generation of the slot
   };
-  struct Station {               // a replica and what the fleet knows about it
+  struct Station {  // a replica and what the fleet knows about it
     std::unique_ptr<Replica> replica;
     std::int32_t pool = 0, number = 0;
-    std::int32_t group = 0, position = 0;   // among the replicas that serve the same model
+    std::int32_t group = 0, position = 0;  // among the replicas that serve the same model
     std::uint32_t epoch = 0;
     SimTime announced = kNever;  // end posted in the queue
     bool plan_posted = false;
   };
-  struct Group {                 // replicas that serve one model, with their router
+  struct Group {  // replicas that serve one model, with their router
     std::string model;
     std::vector<std::int32_t> stations;
     std::unique_ptr<OutstandingCounts> outstanding;
@@ -97,10 +97,10 @@ class Fleet {
   std::vector<std::int32_t> group_of_class_;
   LiveRequests live_;
   EventQueue<Event, Phase> events_;
-  std::vector<std::deque<Deadline>> deadlines_;   // by class, in order of time
+  std::vector<std::deque<Deadline>> deadlines_;  // by class, in order of time
   Departures departures_;
-  std::vector<std::int32_t> abandoned_;           // scratch of expire(): stations
-  Request next_;                                  // scratch of follow()
+  std::vector<std::int32_t> abandoned_;  // scratch of expire(): stations
+  Request next_;                         // scratch of follow()
   SimTime now_ = 0;
   std::int64_t arrived_ = 0;
   bool stopped_early_ = false;

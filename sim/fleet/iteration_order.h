@@ -9,8 +9,8 @@
 
 namespace fleetsim {
 
-/// Holds records back until every replica has been accounted for up to some time, then passes them on
-/// to the sink sorted by (end, pool, replica).
+/// Holds records back until every replica has been accounted for up to some time, then passes them
+/// on to the sink sorted by (end, pool, replica).
 class IterationOrder : public IterationObserver {
  public:
   explicit IterationOrder(Sink& sink) : sink_(sink) {}
@@ -22,7 +22,7 @@ class IterationOrder : public IterationObserver {
 
  private:
   struct Held {
-    IterationRecord record;   // its spans are replaced by the vectors below
+    IterationRecord record;  // its spans are replaced by the vectors below
     std::vector<ScheduledTokens> scheduled;
     std::vector<RequestId> preempted, finished;
   };

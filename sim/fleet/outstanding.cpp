@@ -43,7 +43,8 @@ std::int32_t OutstandingCounts::first_at_most(std::int32_t from, std::int32_t to
                                               std::int32_t bound) const {
   if (from >= to) return -1;
   std::size_t node = static_cast<std::size_t>(leaves_ + from);
-  // Go right, climbing where a subtree is exhausted, until one holds an answer; then descend into it.
+  // Go right, climbing where a subtree is exhausted, until one holds an answer; then descend into
+  // it.
   while (tree_[node] > bound) {
     while (node % 2 == 1) node /= 2;
     if (node == 0) return -1;

@@ -26,7 +26,7 @@ class OutstandingCounts {
 
   std::int32_t size_, leaves_;
   std::int64_t total_ = 0;
-  std::vector<std::int32_t> tree_;   // node i has children 2i and 2i+1; leaves from leaves_
+  std::vector<std::int32_t> tree_;  // node i has children 2i and 2i+1; leaves from leaves_
 };
 
 }  // namespace fleetsim

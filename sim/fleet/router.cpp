@@ -27,7 +27,8 @@ class RoundRobin : public RoutingPolicy {
   std::int32_t replicas_, next_ = 0;
 };
 
-std::int32_t uniform_replica(std::uint64_t seed, RequestId id, std::uint64_t draw, std::int32_t replicas) {
+std::int32_t uniform_replica(std::uint64_t seed, RequestId id, std::uint64_t draw,
+                             std::int32_t replicas) {
   const RandomStream stream(seed, "routing", id);
   return static_cast<std::int32_t>(stream.index(static_cast<std::uint64_t>(replicas), draw));
 }
@@ -57,7 +58,8 @@ class LeastOutstanding : public RoutingPolicy {
   std::int32_t replicas_, next_ = 0;
 };
 
-// Mitzenmacher 2001: two distinct replicas at random, the less loaded one (the first drawn on a tie).
+// Mitzenmacher 2001: two distinct replicas at random, the less loaded one (the first drawn on a
+// tie).
 class PowerOfTwoChoices : public RoutingPolicy {
  public:
   explicit PowerOfTwoChoices(const RouterConfig& config) : config_(config) {}
@@ -95,9 +97,9 @@ class LeastKv : public RoutingPolicy {
   std::int32_t replicas_, next_ = 0;
 };
 
-// Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, SODA 2018): a conversation, or
-// else the first stretch of the prompt, has a home on a ring; a home whose load is above load_bound times
-// the mean passes the request on along the ring.
+// Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, SODA 2018): a
+// conversation, or else the first stretch of the prompt, has a home on a ring; a home whose load is
+// above load_bound times the mean passes the request on along the ring.
 class PrefixAffinity : public RoutingPolicy {
  public:
   explicit PrefixAffinity(const RouterConfig& config) : config_(config) {
@@ -110,10 +112,11 @@ class PrefixAffinity : public RoutingPolicy {
   }
   std::int32_t pick(const Request& request, const RouterView& view) override {
     const bool has_session = request.session != 0;
-    const std::uint64_t key = has_session ? request.session
+    const std::uint64_t key = has_session              ? request.session
                               : request.prompt.empty() ? request.id
                                                        : request.prompt.front().stream;
-    const std::pair<std::uint64_t, std::int32_t> home{place(key, has_session ? kSessionKey : kPrefixKey), 0};
+    const std::pair<std::uint64_t, std::int32_t> home{
+        place(key, has_session ? kSessionKey : kPrefixKey), 0};
     const double mean =
         static_cast<double>(view.outstanding.total() + 1) / static_cast<double>(config_.replicas);
     const auto bound = static_cast<std::int32_t>(std::ceil(config_.load_bound * mean));
@@ -126,7 +129,7 @@ class PrefixAffinity : public RoutingPolicy {
   }
 
  private:
-  static constexpr std::uint64_t kPointsPerReplica = 64;   // spreads arcs to about 1/8 of their mean
+  static constexpr std::uint64_t kPointsPerReplica = 64;  // spreads arcs to about 1/8 of their mean
   static constexpr std::uint64_t kSessionKey = 1u << 20, kPrefixKey = (1u << 20) + 1;
 
   static std::uint64_t place(std::uint64_t key, std::uint64_t point) {

@@ -12,8 +12,8 @@
 
 namespace fleetsim {
 
-/// What a router may look at, exact at the time of the arrival. Replicas are numbered within the group
-/// of replicas that serve the request's model.
+/// What a router may look at, exact at the time of the arrival. Replicas are numbered within the
+/// group of replicas that serve the request's model.
 struct RouterView {
   const OutstandingCounts& outstanding;
   /// Owned share of a replica's KV blocks, 0 to 1.
@@ -24,7 +24,7 @@ struct RouterView {
 struct RouterConfig {
   std::int32_t replicas = 1;
   std::uint64_t seed = 1;
-  double load_bound = 1.25;   // prefix-affinity
+  double load_bound = 1.25;  // prefix-affinity
 };
 
 class RoutingPolicy {

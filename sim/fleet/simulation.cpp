@@ -10,7 +10,7 @@ namespace fleetsim {
 
 namespace {
 
-constexpr std::int64_t kTimeseriesPoints = 300;   // about as many as a chart can show
+constexpr std::int64_t kTimeseriesPoints = 300;  // about as many as a chart can show
 
 MeterWindow meter_window(const Scenario& scenario, SimTime end_of_arrivals) {
   MeterWindow window;
@@ -61,7 +61,8 @@ CollectorSetup collector_setup(const Scenario& scenario, const Deployment& deplo
   return setup;
 }
 
-// After `duration` the fleet has `drain` to finish; without a duration it finishes whatever it takes.
+// After `duration` the fleet has `drain` to finish; without a duration it finishes whatever it
+// takes.
 SimTime horizon_of(const Scenario& scenario, SimTime end_of_arrivals) {
   if (scenario.duration) return *scenario.duration + scenario.drain.value_or(*scenario.duration);
   if (scenario.drain && end_of_arrivals != kNever) return end_of_arrivals + *scenario.drain;

@@ -12,17 +12,17 @@ namespace fleetsim {
 /// How replicas advance. Both ways give identical bytes; tests compare them.
 struct RunAhead {
   bool enabled = true;
-  bool planted_fault = false;   // tests only: run-ahead counts one KV block too few, which must show
+  bool planted_fault = false;  // tests only: run-ahead counts one KV block too few, which must show
 };
 
 struct SimulationOptions {
-  double load_factor = 1;       // arrivals multiplied, for headroom questions
+  double load_factor = 1;  // arrivals multiplied, for headroom questions
   RunAhead run_ahead;
 };
 
 /// Simulates the scenario on its deployment.
 /// Errors: ConfigError for faults in trace rows; InternalError for ours.
-Result simulate(const Scenario& scenario, const Deployment& deployment, std::uint64_t seed, Sink& sink,
-                const SimulationOptions& options = {});
+Result simulate(const Scenario& scenario, const Deployment& deployment, std::uint64_t seed,
+                Sink& sink, const SimulationOptions& options = {});
 
 }  // namespace fleetsim

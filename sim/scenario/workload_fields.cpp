@@ -158,26 +158,25 @@ Record retry_record(Retry& retry) {
 std::vector<Field> shape_fields(WorkloadClass& c, std::function<bool()> from_trace,
                                 const FieldContext& context) {
   const auto has_lengths = [from_trace] { return !from_trace(); };
-  return {
-      section("prompt_tokens", length_record(place(c.prompt_tokens), context), has_lengths,
-              "tokens of the prompt, shared prefix included"),
-      section("output_tokens", length_record(place(c.output_tokens), context), has_lengths,
-              "tokens generated; 0: prefill only"),
-      section(
-          "max_tokens", length_record(place(c.max_tokens), context),
-          [&c] { return c.max_tokens.has_value(); },
-          "declared limit; absent: equal to output_tokens"),
-      section(
-          "prefixes", prefixes_record(c.prefixes), [] { return true; },
-          "system prompts that requests share"),
-      section(
-          "sessions", sessions_record(c.sessions, context),
-          [&c] { return c.sessions.turns.has_value(); }, "conversations of several turns"),
-      time("timeout", c.timeout, Zero::refused, "the client gives up; its KV is freed"),
-      section(
-          "retry", retry_record(c.retry), [] { return true; }, "after a time-out"),
-      whole("priority", c.priority, {-1'000'000'000, 1'000'000'000},
-            "smaller is earlier under scheduling_policy priority")};
+  return {section("prompt_tokens", length_record(place(c.prompt_tokens), context), has_lengths,
+                  "tokens of the prompt, shared prefix included"),
+          section("output_tokens", length_record(place(c.output_tokens), context), has_lengths,
+                  "tokens generated; 0: prefill only"),
+          section(
+              "max_tokens", length_record(place(c.max_tokens), context),
+              [&c] { return c.max_tokens.has_value(); },
+              "declared limit; absent: equal to output_tokens"),
+          section(
+              "prefixes", prefixes_record(c.prefixes), [] { return true; },
+              "system prompts that requests share"),
+          section(
+              "sessions", sessions_record(c.sessions, context),
+              [&c] { return c.sessions.turns.has_value(); }, "conversations of several turns"),
+          time("timeout", c.timeout, Zero::refused, "the client gives up; its KV is freed"),
+          section(
+              "retry", retry_record(c.retry), [] { return true; }, "after a time-out"),
+          whole("priority", c.priority, {-1'000'000'000, 1'000'000'000},
+                "smaller is earlier under scheduling_policy priority")};
 }
 
 bool is_trace(const std::optional<Arrivals>& arrivals) {

@@ -1,5 +1,6 @@
-// How fast the simulator is: per-core rates and ratios of the pinned scenario, printed, never judged.
-// Target `benchmarks`. The fingerprint shows that a faster build still computes the same answer.
+// How fast the simulator is: per-core rates and ratios of the pinned scenario, printed, never
+// judged. Target `benchmarks`. The fingerprint shows that a faster build still computes the same
+// answer.
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -68,8 +69,8 @@ Measured measure(const Scenario& scenario, const RunAhead& run_ahead = {}) {
   }
   const TokenCounts& tokens = measured.result.summary.tokens;
   const std::int64_t served = measured.result.summary.requests.completed;
-  measured.kv_blocks_per_request =
-      static_cast<double>(tokens.prompt + tokens.output) / 16.0 / static_cast<double>(std::max<std::int64_t>(served, 1));
+  measured.kv_blocks_per_request = static_cast<double>(tokens.prompt + tokens.output) / 16.0 /
+                                   static_cast<double>(std::max<std::int64_t>(served, 1));
   return measured;
 }
 
@@ -80,10 +81,13 @@ void print_rates(const char* title, const Measured& measured) {
   fmt::print("{}\n", title);
   fmt::print("  requests per core-second   {:>12.0f}\n", measured.requests_per_core_second());
   fmt::print("  ns per iteration           {:>12.1f}\n", 1e9 * measured.cpu_s / iterations);
-  fmt::print("  iterations per request     {:>12.2f}   (of those that GPUs served)\n", iterations / served);
-  fmt::print("  KV blocks per request      {:>12.1f}   (16 tokens a block)\n", measured.kv_blocks_per_request);
+  fmt::print("  iterations per request     {:>12.2f}   (of those that GPUs served)\n",
+             iterations / served);
+  fmt::print("  KV blocks per request      {:>12.1f}   (16 tokens a block)\n",
+             measured.kv_blocks_per_request);
   fmt::print("  events per request         {:>12.2f}\n",
-             static_cast<double>(measured.result.events_popped) / static_cast<double>(measured.finished()));
+             static_cast<double>(measured.result.events_popped) /
+                 static_cast<double>(measured.finished()));
   fmt::print("  fingerprint                {:>12}   p95 e2e {:.9f} s, {} iterations\n", "",
              summary.latency.e2e ? summary.latency.e2e->p95 : 0.0, summary.fleet.iterations);
 }
@@ -118,26 +122,35 @@ int main(int argc, char** argv) {
     print_rates("chat-2k-rps, prefix cache on", main_run);
     const double budget = 100e6 + 24.0 * static_cast<double>(main_run.kv_blocks_of_fleet) +
                           64.0 * static_cast<double>(main_run.finished());
-    fmt::print("  peak memory                {:>12.1f} MB   {:.2f} of the budget (100 MB + 24 B a KV block + 64 B a request); {:.1f} MB before\n",
-               static_cast<double>(rss) / 1e6, static_cast<double>(rss) / budget,
-               static_cast<double>(rss_before) / 1e6);
+    fmt::print(
+        "  peak memory                {:>12.1f} MB   {:.2f} of the budget (100 MB + 24 B a KV "
+        "block + 64 B a request); {:.1f} MB before\n",
+        static_cast<double>(rss) / 1e6, static_cast<double>(rss) / budget,
+        static_cast<double>(rss_before) / 1e6);
 
-    print_rates("chat-2k-rps as pinned, prefix cache off", measure(load(folder + "/chat-2k-rps.yaml", sets)));
+    print_rates("chat-2k-rps as pinned, prefix cache off",
+                measure(load(folder + "/chat-2k-rps.yaml", sets)));
 
     const Measured stepped = measure(cached, {.enabled = false});
-    fmt::print("run ahead against step by step\n  time ratio                 {:>12.2f}\n  events ratio               {:>12.2f}\n",
-               stepped.cpu_s / main_run.cpu_s,
-               static_cast<double>(stepped.result.events_popped) /
-                   static_cast<double>(main_run.result.events_popped));
+    fmt::print(
+        "run ahead against step by step\n  time ratio                 {:>12.2f}\n  events ratio    "
+        "           {:>12.2f}\n",
+        stepped.cpu_s / main_run.cpu_s,
+        static_cast<double>(stepped.result.events_popped) /
+            static_cast<double>(main_run.result.events_popped));
 
     std::vector<std::string> overload_sets = sets;
     overload_sets.push_back("fleet.pools.main.replicas=30");
-    const Measured overload = measure(load(folder + "/chat-2k-rps-prefix-cache.yaml", overload_sets));
-    fmt::print("overload: the same arrivals on a tenth of the replicas\n  time ratio                 {:>12.2f}\n",
-               overload.cpu_s / main_run.cpu_s);
+    const Measured overload =
+        measure(load(folder + "/chat-2k-rps-prefix-cache.yaml", overload_sets));
+    fmt::print(
+        "overload: the same arrivals on a tenth of the replicas\n  time ratio                 "
+        "{:>12.2f}\n",
+        overload.cpu_s / main_run.cpu_s);
 
     Problems problems;
-    fmt::print("pricing an iteration         {:>12.1f} ns\n", price_nanoseconds(deploy(cached, problems)));
+    fmt::print("pricing an iteration         {:>12.1f} ns\n",
+               price_nanoseconds(deploy(cached, problems)));
   } catch (const ConfigError& error) {
     fmt::print(stderr, "{}", error.what());
     return 2;

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "sim/core/random.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sim/core/discrete_law.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;

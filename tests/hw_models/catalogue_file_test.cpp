@@ -1,10 +1,12 @@
-// Our own YAML files: linked in, and read so strictly that a slip is a failed start, not a wrong figure.
+// Our own YAML files: linked in, and read so strictly that a slip is a failed start, not a wrong
+// figure.
 
 #include "hw_models/catalogue_file.h"
 
 #include "embedded/gpus.h"
 #include "embedded/models.h"
 #include "hw_models/check.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;

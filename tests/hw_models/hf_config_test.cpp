@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "hw_models/model_spec.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "hw_models/weight_groups.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;

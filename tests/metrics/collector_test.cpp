@@ -14,6 +14,7 @@
 
 #include "hw_models/gpu_spec.h"
 #include "hw_models/model_spec.h"
+
 #include "tests/catch.h"
 
 namespace fleetsim {

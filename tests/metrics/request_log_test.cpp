@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "hw_models/check.h"
+
 #include "tests/catch.h"
 
 namespace fleetsim {

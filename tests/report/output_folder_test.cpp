@@ -6,8 +6,9 @@
 #include <fstream>
 
 #include "hw_models/problems.h"
-#include "tests/catch.h"
 #include "tests/report/scratch_folder.h"
+
+#include "tests/catch.h"
 
 using namespace fleetsim;
 namespace fs = std::filesystem;

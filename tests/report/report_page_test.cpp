@@ -8,8 +8,9 @@
 #include "sim/report/headline.h"
 #include "sim/report/report_charts.h"
 #include "sim/report/report_data.h"
-#include "tests/catch.h"
 #include "tests/report/example_result.h"
+
+#include "tests/catch.h"
 
 using namespace fleetsim;
 

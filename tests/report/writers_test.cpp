@@ -10,9 +10,10 @@
 #include "sim/report/summary_json.h"
 #include "sim/report/terminal_summary.h"
 #include "sim/report/timeseries_csv.h"
-#include "tests/catch.h"
 #include "tests/report/example_result.h"
 #include "tests/report/scratch_folder.h"
+
+#include "tests/catch.h"
 
 using namespace fleetsim;
 using Json = nlohmann::ordered_json;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sim/scenario/scenario_reader.h"
+
 #include "tests/catch.h"
 
 namespace fleetsim {

@@ -3,6 +3,7 @@
 #include "sim/scenario/quantity.h"
 
 #include "sim/scenario/sha256.h"
+
 #include "tests/catch.h"
 
 namespace fleetsim {

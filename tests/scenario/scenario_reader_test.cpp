@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "sim/scenario/sha256.h"
+
 #include "tests/catch.h"
 
 namespace fleetsim {

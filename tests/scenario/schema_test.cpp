@@ -12,6 +12,7 @@
 #include "hw_models/yaml_reader.h"
 #include "sim/scenario/scenario_fields.h"
 #include "sim/scenario/scenario_reader.h"
+
 #include "tests/catch.h"
 
 namespace fleetsim {

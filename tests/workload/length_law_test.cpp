@@ -6,8 +6,9 @@
 #include <cmath>
 #include <vector>
 
-#include "tests/catch.h"
 #include "tests/workload/trace_files.h"
+
+#include "tests/catch.h"
 
 using namespace fleetsim;
 using Kind = LengthDistribution::Kind;

@@ -10,8 +10,9 @@
 
 #include "sim/workload/stream_ids.h"
 #include "sim/workload/workload.h"
-#include "tests/catch.h"
 #include "tests/workload/trace_files.h"
+
+#include "tests/catch.h"
 
 using namespace fleetsim;
 using Kind = LengthDistribution::Kind;

@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "sim/workload/text_file.h"
-#include "tests/catch.h"
 #include "tests/workload/trace_files.h"
+
+#include "tests/catch.h"
 
 using namespace fleetsim;
 using test::TemporaryFile;
