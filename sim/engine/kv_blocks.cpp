@@ -305,12 +305,13 @@ void KvBlocks::split(std::int32_t node, std::int32_t position) {
   insert_child(node);
 }
 
-// True when two neighbours of the free list are one stretch of blocks that was split for a request long gone.
+// True when two neighbours of the free list are one stretch of blocks that was split for a request
+// long gone.
 bool KvBlocks::continues(std::int32_t upper_run, std::int32_t lower_run) const {
-  if (upper_run == kNone || lower_run == kNone) return false;
+  if (lower_run == kNone) return false;
   const Run& upper = runs_[upper_run];
   const Run& lower = runs_[lower_run];
-  if (upper.node == kNone || lower.node == kNone || upper.free_previous != lower_run) return false;
+  if (upper.node == kNone || lower.node == kNone) return false;
   const Node& upper_node = nodes_[upper.node];
   return nodes_[lower.node].parent == upper.node && upper_node.children == 1 &&
          upper.next_copy == kNone && upper_node.first_copy == upper_run &&
@@ -630,7 +631,6 @@ void KvBlocks::release(BlockTable& table, std::int32_t private_full) {
   settle();
   free_anonymous(table.anonymous - private_full + table.reserved, unhashed_first_);
   free_anonymous(private_full, false);
-  std::int32_t below = kNone;   // what was released last
   for (auto held = table.held.rbegin(); held != table.held.rend(); ++held) {
     collect_pieces(*held);
     for (auto piece = pieces_.rbegin(); piece != pieces_.rend(); ++piece) {
@@ -639,11 +639,8 @@ void KvBlocks::release(BlockTable& table, std::int32_t private_full) {
       if (--run.owners > 0) continue;
       push_back(*piece);
       free_ += run.end - run.begin;
-      if (continues(*piece, below)) {
-        merge(*piece, below);
-      } else {
-        below = *piece;
-      }
+      const std::int32_t neighbour = run.free_previous;
+      if (continues(*piece, neighbour)) merge(*piece, neighbour);
     }
   }
   table.held.clear();

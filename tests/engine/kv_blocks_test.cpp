@@ -196,7 +196,8 @@ TEST_CASE("work and memory follow the number of stretches, not of blocks", "[eng
   CHECK(blocks.used() == 1 << 16);
 }
 
-TEST_CASE("hits of all lengths leave a shared prefix in one piece once nobody holds it", "[engine][kv]") {
+TEST_CASE("hits of all lengths leave a shared prefix in one piece once nobody holds it",
+          "[engine][kv]") {
   KvBlocks blocks(64, 16, true, true);
   const std::vector<Stretch> prompt = prompt_of(7, 50 * 16);
   const TokenSequence tokens{&prompt, 50 * 16, 100, 0};
