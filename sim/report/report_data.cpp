@@ -15,19 +15,6 @@ using Json = nlohmann::ordered_json;
 
 Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-Json latency_by_name(const LatencySection& latency) {
-  Json json = Json::object();
-  const auto add = [&](const char* name, const std::optional<LatencySummary>& one) {
-    if (one) json[name] = latency_json(*one);
-  };
-  add("ttft", latency.ttft);
-  add("tpot", latency.tpot);
-  add("itl", latency.itl);
-  add("e2e", latency.e2e);
-  add("queue", latency.queue);
-  return json;
-}
-
 Json slo_sections_json(const std::vector<SloSection>& sections, bool with_windows) {
   Json json = Json::array();
   for (const SloSection& section : sections) {
@@ -56,7 +43,7 @@ Json digest_json(const RunDigest& digest) {
           {"met", digest.met},
           {"saturated", digest.saturated},
           {"slo", slo_sections_json(digest.slo, false)},
-          {"latency", latency_by_name(digest.latency)},
+          {"latency", latency_section_json(digest.latency)},
           {"requests_per_s", digest.requests_per_s},
           {"busy", digest.busy}};
 }

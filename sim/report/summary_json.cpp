@@ -26,19 +26,6 @@ Json tokens_json(const TokenCounts& tokens) {
           {"output", tokens.output}};
 }
 
-Json latency_section_json(const LatencySection& latency) {
-  Json json = Json::object();
-  const auto add = [&](const char* name, const std::optional<LatencySummary>& one) {
-    if (one) json[name] = latency_json(*one);
-  };
-  add("ttft", latency.ttft);
-  add("tpot", latency.tpot);
-  add("itl", latency.itl);
-  add("e2e", latency.e2e);
-  add("queue", latency.queue);
-  return json;
-}
-
 Json throughput_json(const ThroughputSection& throughput) {
   Json json = {{"requests_per_s", throughput.requests_per_s},
                {"output_tokens_per_s", throughput.output_tokens_per_s},
@@ -121,6 +108,19 @@ Json latency_json(const LatencySummary& latency) {
   return {{"mean", latency.mean},  {"p50", latency.p50}, {"p90", latency.p90},
           {"p95", latency.p95},    {"p99", latency.p99}, {"max", latency.max},
           {"count", latency.count}};
+}
+
+Json latency_section_json(const LatencySection& latency) {
+  Json json = Json::object();
+  const auto add = [&](const char* name, const std::optional<LatencySummary>& one) {
+    if (one) json[name] = latency_json(*one);
+  };
+  add("ttft", latency.ttft);
+  add("tpot", latency.tpot);
+  add("itl", latency.itl);
+  add("e2e", latency.e2e);
+  add("queue", latency.queue);
+  return json;
 }
 
 Json slo_json(const SloSection& slo) {

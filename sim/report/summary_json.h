@@ -30,6 +30,8 @@ nlohmann::ordered_json summary_json(const Summary& summary, const RunIdentity& i
 std::string json_text(const nlohmann::ordered_json& document);
 
 nlohmann::ordered_json latency_json(const LatencySummary& latency);
+/// By name: ttft, tpot, itl, e2e, queue; those that are absent are left out.
+nlohmann::ordered_json latency_section_json(const LatencySection& latency);
 /// {limits: [...]} of one SLO as summary.json holds it.
 nlohmann::ordered_json slo_json(const SloSection& slo);
 
