@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -74,6 +75,17 @@ Measured measure(const Scenario& scenario, const RunAhead& run_ahead = {}) {
   return measured;
 }
 
+// The run of the median time out of three: other people's load comes and goes.
+Measured measure_median(const Scenario& scenario, const RunAhead& run_ahead = {}) {
+  std::vector<Measured> runs;
+  for (int i = 0; i < 3; ++i) runs.push_back(measure(scenario, run_ahead));
+  std::sort(runs.begin(), runs.end(),
+            [](const Measured& a, const Measured& b) { return a.cpu_s < b.cpu_s; });
+  fmt::print("  three runs                 {:>12.0f} to {:.0f} requests per core-second\n",
+             runs[2].requests_per_core_second(), runs[0].requests_per_core_second());
+  return std::move(runs[1]);
+}
+
 void print_rates(const char* title, const Measured& measured) {
   const Summary& summary = measured.result.summary;
   const double iterations = static_cast<double>(summary.fleet.iterations);
@@ -117,7 +129,7 @@ int main(int argc, char** argv) {
     const std::vector<std::string> sets = {"duration=" + duration, "warmup=0s"};
     const std::int64_t rss_before = peak_rss_bytes();
     const Scenario cached = load(folder + "/chat-2k-rps-prefix-cache.yaml", sets);
-    const Measured main_run = measure(cached);
+    const Measured main_run = measure_median(cached);
     const std::int64_t rss = peak_rss_bytes();
     print_rates("chat-2k-rps, prefix cache on", main_run);
     const double budget = 100e6 + 24.0 * static_cast<double>(main_run.kv_blocks_of_fleet) +
@@ -131,7 +143,7 @@ int main(int argc, char** argv) {
     print_rates("chat-2k-rps as pinned, prefix cache off",
                 measure(load(folder + "/chat-2k-rps.yaml", sets)));
 
-    const Measured stepped = measure(cached, {.enabled = false});
+    const Measured stepped = measure_median(cached, {.enabled = false});
     fmt::print(
         "run ahead against step by step\n  time ratio                 {:>12.2f}\n  events ratio    "
         "           {:>12.2f}\n",
