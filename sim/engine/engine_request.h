@@ -50,7 +50,6 @@ struct alignas(64) EngineRequest {
   std::uint32_t generation = 0;  // tells a reused slot from the request a timer meant
   std::int32_t attempt = 0;      // retries so far
   SimTime response_delay = 0;    // front end, on the way out
-  SimTime deadline = kNever;
 
   std::int32_t known_tokens() const { return prompt_tokens + generated; }
   TokenSequence tokens() const {

@@ -17,7 +17,8 @@ struct Release {
   std::int64_t date;  // yyyymmdd of the tag
 };
 
-// Tag dates of vllm-project/vllm. A release in between takes the rules of the one before it.
+// Tag dates of vllm-project/vllm, from memory. A release in between takes the rules of the one
+// before it.
 constexpr Release kReleases[] = {
     {"0.10", 20250724},   {"0.10.0", 20250724}, {"0.10.1", 20250818}, {"0.10.2", 20250913},
     {"0.11", 20251002},   {"0.11.0", 20251002}, {"0.11.1", 20251118}, {"0.11.2", 20251120},
@@ -26,7 +27,8 @@ constexpr Release kReleases[] = {
     {"0.15.1", 20260204},
 };
 
-// Since-dates of the rules that changed within v1.
+// Since-dates of the rules that changed within v1. Where the source gives a month only, its first
+// day; for the two read to differ from v0.10.0 without a date, the day after that release.
 constexpr std::int64_t kAsyncByDefault = 20251229;
 constexpr std::int64_t kReserveFullIsl = 20260324;
 constexpr std::int64_t kGraphsInsideBudget = 20260401;
@@ -103,7 +105,8 @@ const std::vector<DatedRule>& vllm_v1_rules() {
        "arrival)"},
       {"2025-07-24", "full blocks become shareable when the step that fills them is scheduled"},
       {"2025-07-25",
-       "a victim already scheduled in the step gives its tokens back (v0.10.0: it does not)"},
+       "a victim already scheduled in the step gives its tokens back (not in v0.10.0; from when on "
+       "was not read)"},
       {"2025-12-29",
        "async scheduling by default: two steps in flight, host time hidden behind the GPU"},
       {"2026-03-24", "admission gate over the whole sequence (scheduler_reserve_full_isl)"},

@@ -82,7 +82,6 @@ class Replica {
   std::int32_t kv_blocks_used_at(SimTime now) const;
   std::int32_t kv_blocks_usable() const { return blocks_.usable(); }
   const KvBlocks& blocks() const { return blocks_; }
-  std::int64_t iterations() const { return iterations_; }
   const VllmV1& scheduler() const { return scheduler_; }
 
  private:

@@ -27,12 +27,12 @@ Fleet::Fleet(const Scenario& scenario, const Deployment& deployment, std::uint64
       collector_(collector),
       sink_(sink),
       iteration_order_(sink) {
-  build_stations(seed, options);
+  build_stations(options);
   build_groups(seed);
   deadlines_.resize(source.classes().size());
 }
 
-void Fleet::build_stations(std::uint64_t, const SimulationOptions& options) {
+void Fleet::build_stations(const SimulationOptions& options) {
   const bool observed = sink_.wants_iterations();
   for (std::size_t pool = 0; pool < deployment_.pools.size(); ++pool) {
     const PoolDeployment& deployed = deployment_.pools[pool];
@@ -308,9 +308,8 @@ void Fleet::watch_deadline(EngineRequest& request) {
   const std::size_t class_index = request.request.class_index;
   const ClassInfo& info = source_.classes()[class_index];
   if (!info.timeout) return;
-  request.deadline = now_ + *info.timeout;
   std::deque<Deadline>& queue = deadlines_[class_index];
-  queue.push_back({request.deadline, request.slot, request.generation});
+  queue.push_back({now_ + *info.timeout, request.slot, request.generation});
   if (queue.size() == 1) await_deadline(static_cast<std::int32_t>(class_index));
 }
 

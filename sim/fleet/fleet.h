@@ -60,7 +60,7 @@ class Fleet {
     std::uint32_t generation = 0;
   };
 
-  void build_stations(std::uint64_t seed, const SimulationOptions& options);
+  void build_stations(const SimulationOptions& options);
   void build_groups(std::uint64_t seed);
   std::int32_t group_of(const std::string& model) const;
 

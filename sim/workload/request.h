@@ -21,7 +21,7 @@ struct Stretch {
   bool operator==(const Stretch&) const = default;
 };
 
-/// Dense index of a request in order of creation; also the row number in requests.csv.
+/// Dense index of a request in order of creation.
 using RequestId = std::uint32_t;
 
 /// One request. `prompt` covers exactly prompt_tokens tokens, adjacent stretches of one stream
