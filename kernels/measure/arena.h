@@ -1,0 +1,52 @@
+#pragma once
+// One allocation of device memory from which all operands of a measured point are cut.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/device/launch.h"
+#include "kernels/device/number_formats.h"
+
+namespace fleetsim::kernels {
+
+class Arena {
+ public:
+  /// Errors: CudaError when the device has not that much.
+  explicit Arena(std::size_t bytes);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  /// `count` elements, 256-byte aligned, contents whatever stood there. Errors: ArenaFull.
+  template <class T>
+  T* take(std::size_t count) {
+    return static_cast<T*>(take_bytes(count * sizeof(T)));
+  }
+  /// Gives everything back; pointers taken before are dead.
+  void reset() { used_ = 0; }
+  std::size_t free_bytes() const { return bytes_ - used_; }
+
+ private:
+  void* take_bytes(std::size_t bytes);
+  unsigned char* memory_;
+  std::size_t bytes_, used_ = 0;
+};
+
+/// A point needs more memory than the arena has: it is skipped, and said so.
+class ArenaFull : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Fills with normal draws (mean 0, standard deviation `scale`) on the device: Philox by (seed, index).
+void fill_normal(Bf16* to, std::size_t count, float scale, std::uint64_t seed, Stream stream);
+void fill_normal(E4m3* to, std::size_t count, float scale, std::uint64_t seed, Stream stream);
+void fill_normal(float* to, std::size_t count, float scale, std::uint64_t seed, Stream stream);
+/// Uniform random bytes.
+void fill_bytes(void* to, std::size_t bytes, std::uint64_t seed, Stream stream);
+
+/// Operand sets so that at least `rotated_bytes` (3x L2, 180 MB or more: kernels-and-cost-models §4.8) lie
+/// between two uses of one; at least 1, at most `copies_max`.
+int rotation_copies(std::size_t bytes_per_copy, int copies_max = 64);
+
+}  // namespace fleetsim::kernels
