@@ -6,19 +6,19 @@ namespace fleetsim::kernels {
 
 const std::vector<Check>& all_checks() {
   static const std::vector<Check> table = {
-      {"decode_attention", check_decode_attention},
-      {"prefill_attention", check_prefill_attention},
-      {"rope_kv_write", check_rope_kv_write},
-      {"block_copies", check_block_copies},
-      {"swap", check_swap},
-      {"rms_norm", check_rms_norm},
-      {"silu_mul", check_silu_mul},
-      {"embedding", check_embedding},
-      {"sampling", check_sampling},
-      {"w4a16_gemm", check_w4a16_gemm},
-      {"all_reduce", check_all_reduce},
+    {"decode_attention", check_decode_attention},
+    {"prefill_attention", check_prefill_attention},
+    {"rope_kv_write", check_rope_kv_write},
+    {"block_copies", check_block_copies},
+    {"swap", check_swap},
+    {"rms_norm", check_rms_norm},
+    {"silu_mul", check_silu_mul},
+    {"embedding", check_embedding},
+    {"sampling", check_sampling},
+    {"w4a16_gemm", check_w4a16_gemm},
+    {"all_reduce", check_all_reduce},
 #if defined(FLEETSIM_CUDA_RUNTIME)
-      {"gemm", check_gemm},
+    {"gemm", check_gemm},
 #endif
   };
   return table;

@@ -1,5 +1,6 @@
 #pragma once
-// Checks of operators against float64: what a check reports, how outputs are compared, the table of all.
+// Checks of operators against float64: what a check reports, how outputs are compared, the table of
+// all.
 
 #include <cstdint>
 #include <string>
@@ -15,12 +16,13 @@ struct CheckReport {
   std::string what;     // the case: shape, formats, seed
   double error = 0;     // ||out - reference|| / ||reference||, or what the operator's rule says
   double limit = 0;     // of the same measure
-  std::string problem;  // empty, or why it failed whatever the error: NaN left, guard overwritten, not repeatable
+  std::string problem;  // empty, or why it failed whatever the error: NaN left, guard overwritten,
+                        // not repeatable
   bool passed() const { return problem.empty() && error <= limit; }
 };
 
-/// Checks of one operator. `run` draws fresh inputs from `seed`, poisons outputs with NaN, runs every case
-/// and compares every element. Errors: those of the device (CudaError, KernelFault).
+/// Checks of one operator. `run` draws fresh inputs from `seed`, poisons outputs with NaN, runs
+/// every case and compares every element. Errors: those of the device (CudaError, KernelFault).
 struct Check {
   const char* op;
   std::vector<CheckReport> (*run)(std::uint64_t seed, Scale scale);
@@ -30,9 +32,11 @@ struct Check {
 const std::vector<Check>& all_checks();
 
 struct Comparison {
-  double relative_error = 0;  // ||out - reference||_2 / ||reference||_2; out's norm when the reference is 0
-  double largest_error = 0;   // max |out - reference|
-  std::int64_t not_finite = 0;  // elements of out that are NaN or infinite where the reference is finite
+  double relative_error =
+      0;  // ||out - reference||_2 / ||reference||_2; out's norm when the reference is 0
+  double largest_error = 0;  // max |out - reference|
+  std::int64_t not_finite =
+      0;  // elements of out that are NaN or infinite where the reference is finite
 };
 /// Equal lengths. Elements that are not finite count as an error of their own and not in the norms.
 Comparison compare(const std::vector<float>& out, const std::vector<double>& reference);

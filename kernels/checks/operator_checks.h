@@ -1,5 +1,6 @@
 #pragma once
-// The checks of each operator, one function a row of all_checks(); see Check::run for what they promise.
+// The checks of each operator, one function a row of all_checks(); see Check::run for what they
+// promise.
 
 #include "kernels/checks/check.h"
 

@@ -1,6 +1,6 @@
 #pragma once
-// Copies from device memory to shared memory that a thread does not wait for: cp.async in groups, and
-// bulk copies that complete on an mbarrier (sm_90 on).
+// Copies from device memory to shared memory that a thread does not wait for: cp.async in groups,
+// and bulk copies that complete on an mbarrier (sm_90 on).
 
 #include "kernels/device/cuda_words.h"
 
@@ -33,8 +33,8 @@ FLEETSIM_DEVICE void copy_async_commit() {
 #endif
 }
 
-/// Waits until at most `kLeft` of this thread's youngest groups are under way. Other threads see the
-/// data after a barrier.
+/// Waits until at most `kLeft` of this thread's youngest groups are under way. Other threads see
+/// the data after a barrier.
 template <int kLeft>
 FLEETSIM_DEVICE void copy_async_wait() {
 #if defined(__CUDACC__)
@@ -76,10 +76,10 @@ FLEETSIM_DEVICE void fence_before_bulk_copy() {
 FLEETSIM_DEVICE void barrier_arrive_expecting(Mbarrier* barrier, std::uint32_t bytes) {
 #if defined(__CUDACC__)
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   shared_address(barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(bytes)
+      : "memory");
 #else
   asm volatile("trap;");
 #endif
@@ -110,7 +110,8 @@ FLEETSIM_DEVICE void barrier_wait(Mbarrier* barrier, unsigned parity) {
 #endif
   while (true) {
     asm volatile(
-        "{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+        "{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, "
+        "p; }"
         : "=r"(done)
         : "r"(shared_address(barrier)), "r"(parity)
         : "memory");
@@ -140,7 +141,8 @@ FLEETSIM_DEVICE void bulk_copy_to_shared(void* shared, const void* global, std::
   std::uint64_t policy;
   asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, "
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+      "[%1], %2, "
       "[%3], %4;" ::"r"(shared_address(shared)),
       "l"(global), "r"(bytes), "r"(shared_address(barrier)), "l"(policy)
       : "memory");

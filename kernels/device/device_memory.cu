@@ -1,9 +1,9 @@
 // Two bodies of one interface: the CUDA runtime, and the host's heap for the emulator.
 
-#include "kernels/device/device_memory.h"
-
 #include <cstdlib>
 #include <map>
+
+#include "kernels/device/device_memory.h"
 
 namespace fleetsim::kernels {
 
@@ -96,8 +96,8 @@ void device_synchronize() { CUDA_CHECK(cudaDeviceSynchronize()); }
 const DeviceFacts& device_facts() {
   static DeviceFacts facts;
   const emulation::DeviceTraits& traits = emulation::device_traits();
-  facts = {"emulated",      traits.compute_capability, traits.sms, traits.l2_bytes,
-           std::size_t{1} << 33, traits.shared_bytes_max};
+  facts = {"emulated",      traits.compute_capability, traits.sms,
+           traits.l2_bytes, std::size_t{1} << 33,      traits.shared_bytes_max};
   return facts;
 }
 

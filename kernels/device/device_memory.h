@@ -1,5 +1,6 @@
 #pragma once
-// Memory of the device seen from the host: allocations that are poisoned, guarded at both ends and freed.
+// Memory of the device seen from the host: allocations that are poisoned, guarded at both ends and
+// freed.
 
 #include <cstring>
 #include <vector>
@@ -8,8 +9,8 @@
 
 namespace fleetsim::kernels {
 
-/// `bytes` of device memory, 256-byte aligned, between guards; every byte is 0xFF (NaN in bf16, fp16,
-/// fp32 and e4m3). Errors: CudaError when there is not enough.
+/// `bytes` of device memory, 256-byte aligned, between guards; every byte is 0xFF (NaN in bf16,
+/// fp16, fp32 and e4m3). Errors: CudaError when there is not enough.
 void* device_allocate(std::size_t bytes);
 /// Frees; nullptr does nothing.
 void device_free(void* memory);

@@ -40,22 +40,23 @@ struct LaunchShape {
   dim3 grid, block;
   std::size_t shared_bytes = 0;
   Stream stream = {};
-  bool after_trigger = false;        // programmatic dependent launch: may start while the one before ends
+  bool after_trigger = false;  // programmatic dependent launch: may start while the one before ends
   bool all_blocks_together = false;  // blocks wait for each other: all must be resident
 };
 
 #if defined(__CUDACC__) || defined(FLEETSIM_CUDA_RUNTIME)
 
-[[noreturn]] inline void fail_cuda(cudaError_t error, const char* call, const char* file, int line) {
+[[noreturn]] inline void fail_cuda(cudaError_t error, const char* call, const char* file,
+                                   int line) {
   throw CudaError(std::string(file) + ":" + std::to_string(line) + ": " + call + ": " +
                   cudaGetErrorString(error));
 }
 
-#define CUDA_CHECK(call)                                                                        \
-  do {                                                                                          \
-    const cudaError_t cuda_check_error = (call);                                                \
-    if (cuda_check_error != cudaSuccess)                                                        \
-      ::fleetsim::kernels::fail_cuda(cuda_check_error, #call, __FILE__, __LINE__);              \
+#define CUDA_CHECK(call)                                                           \
+  do {                                                                             \
+    const cudaError_t cuda_check_error = (call);                                   \
+    if (cuda_check_error != cudaSuccess)                                           \
+      ::fleetsim::kernels::fail_cuda(cuda_check_error, #call, __FILE__, __LINE__); \
   } while (false)
 
 #endif

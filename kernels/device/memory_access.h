@@ -1,5 +1,6 @@
 #pragma once
-// Reads and writes of device memory: 16 bytes a thread, streaming hints, atomics, flags between blocks.
+// Reads and writes of device memory: 16 bytes a thread, streaming hints, atomics, flags between
+// blocks.
 
 #include "kernels/device/cuda_words.h"
 

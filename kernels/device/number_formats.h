@@ -1,8 +1,10 @@
 #pragma once
-// bf16, fp16, fp8 e4m3 and int4 as bits, and their conversions: rounding to nearest even on both sides.
+// bf16, fp16, fp8 e4m3 and int4 as bits, and their conversions: rounding to nearest even on both
+// sides.
 //
-// Sources: IEEE 754 binary16; bfloat16 = upper half of binary32; e4m3 of "FP8 Formats for Deep Learning"
-// (Micikevicius et al. 2022): bias 7, no infinities, 0x7F is NaN, largest 448, smallest 2^-9.
+// Sources: IEEE 754 binary16; bfloat16 = upper half of binary32; e4m3 of "FP8 Formats for Deep
+// Learning" (Micikevicius et al. 2022): bias 7, no infinities, 0x7F is NaN, largest 448, smallest
+// 2^-9.
 
 #include <cmath>
 #include <cstring>

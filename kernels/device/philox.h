@@ -1,9 +1,9 @@
 #pragma once
 // Philox4x32-10: four random words from a counter and a key, the same on every machine.
 //
-// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC11), with its
-// reference implementation's known answers in tests/kernels. Keyed by request, draws do not depend on
-// who shares the batch.
+// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC11), with
+// its reference implementation's known answers in tests/kernels. Keyed by request, draws do not
+// depend on who shares the batch.
 
 #include "kernels/device/cuda_words.h"
 

@@ -29,7 +29,8 @@ void load_matrices(std::uint32_t* registers, const void* row) {
     for (int lane = 0; lane < kWarpLanes; ++lane)
       for (int matrix = 0; matrix < kMatrices; ++matrix) {
         const int g = lane / 4, t = lane % 4;
-        const std::uint32_t low = kTransposed ? element(matrix, 2 * t, g) : element(matrix, g, 2 * t);
+        const std::uint32_t low =
+            kTransposed ? element(matrix, 2 * t, g) : element(matrix, g, 2 * t);
         const std::uint32_t high =
             kTransposed ? element(matrix, 2 * t + 1, g) : element(matrix, g, 2 * t + 1);
         static_cast<Slot*>(lanes[lane])->registers[matrix] = low | high << 16;

@@ -214,7 +214,8 @@ void start(Fiber& fiber) {
   machine().ready.push_back(&fiber);
 }
 
-std::unique_ptr<Block> make_block(Index3 grid, Index3 block, Index3 index, std::size_t shared_bytes) {
+std::unique_ptr<Block> make_block(Index3 grid, Index3 block, Index3 index,
+                                  std::size_t shared_bytes) {
   auto made = std::make_unique<Block>();
   made->index = index;
   const unsigned threads = block.x * block.y * block.z;
@@ -230,7 +231,8 @@ std::unique_ptr<Block> make_block(Index3 grid, Index3 block, Index3 index, std::
   }
   for (unsigned number = 0; number < threads; ++number) {
     auto fiber = std::make_unique<Fiber>();
-    fiber->who.thread = {number % block.x, number / block.x % block.y, number / (block.x * block.y)};
+    fiber->who.thread = {number % block.x, number / block.x % block.y,
+                         number / (block.x * block.y)};
     fiber->who.block = index;
     fiber->who.block_size = block;
     fiber->who.grid_size = grid;

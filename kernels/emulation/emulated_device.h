@@ -2,10 +2,11 @@
 // A GPU on the CPU for tests: runs a kernel's threads as fibers, block by block, in a random order.
 //
 // It exists to find mistakes without a GPU: kernels are compiled from the same source by the host's
-// compiler, and address sanitizers see every access. A thread runs until it meets others (a barrier,
-// a warp operation) or polls memory; who runs next is drawn from the schedule seed, so that a
-// missing barrier shows as a result that depends on the seed. Asynchronous copies land either at
-// once or as late as the waits allow, drawn likewise. Nothing here says how fast a kernel is.
+// compiler, and address sanitizers see every access. A thread runs until it meets others (a
+// barrier, a warp operation) or polls memory; who runs next is drawn from the schedule seed, so
+// that a missing barrier shows as a result that depends on the seed. Asynchronous copies land
+// either at once or as late as the waits allow, drawn likewise. Nothing here says how fast a kernel
+// is.
 
 #include <cstddef>
 #include <cstdint>
@@ -29,9 +30,9 @@ const Lane& lane();
 
 /// What the emulated device is; kernels choose their path by it.
 struct DeviceTraits {
-  int compute_capability = 90;           // 90: sm_90
-  int sms = 4;                           // few, so that persistent schedules show their seams
-  std::size_t shared_bytes_max = 232448; // per block, as an H200
+  int compute_capability = 90;            // 90: sm_90
+  int sms = 4;                            // few, so that persistent schedules show their seams
+  std::size_t shared_bytes_max = 232448;  // per block, as an H200
   std::size_t l2_bytes = 1 << 20;
 };
 DeviceTraits& device_traits();
@@ -39,8 +40,8 @@ DeviceTraits& device_traits();
 /// The next launches draw their order from this seed.
 void set_schedule_seed(std::uint64_t seed);
 
-/// A fault of the kernel: a deadlock, lanes of a warp that meet at different operations, a misaligned
-/// access, a wait that never ends. The text says which thread and what it waited for.
+/// A fault of the kernel: a deadlock, lanes of a warp that meet at different operations, a
+/// misaligned access, a wait that never ends. The text says which thread and what it waited for.
 class KernelFault : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

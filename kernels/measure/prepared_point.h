@@ -1,5 +1,6 @@
 #pragma once
-// A point made ready on the device: how to launch it, how often its operands exist, how to check it.
+// A point made ready on the device: how to launch it, how often its operands exist, how to check
+// it.
 
 #include <functional>
 #include <vector>
@@ -13,13 +14,15 @@ namespace fleetsim::kernels {
 struct PreparedPoint {
   /// Runs the operator once on operand set `copy` (0 to copies - 1), asynchronously.
   std::function<void(Stream stream, int copy)> launch;
-  /// Distinct operand sets: runs rotate through them, so that L2 does not keep what a real iteration would evict.
+  /// Distinct operand sets: runs rotate through them, so that L2 does not keep what a real
+  /// iteration would evict.
   int copies = 1;
   /// Runs operand set 0 once and compares a sample of its output with float64: relative L2 error.
   /// Infinite when something is wrong whatever the error (NaN left).
   std::function<double()> check_error;
   double error_limit = 0;  // kernels-and-cost-models §4.7
-  bool capturable = true;  // false: its launch calls what a CUDA graph cannot hold (host copies, launch cost itself)
+  bool capturable = true;  // false: its launch calls what a CUDA graph cannot hold (host copies,
+                           // launch cost itself)
 };
 
 /// One row an operator family: makes a point ready within the arena (which was reset before).

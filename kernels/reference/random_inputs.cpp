@@ -16,9 +16,9 @@ RandomInputs::RandomInputs(std::uint64_t seed, std::string_view purpose) : key_(
 std::uint32_t RandomInputs::word() {
   const std::uint64_t part = next_ % 4, counter = next_ / 4;
   if (part == 0)
-    words_ = philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
-                     0, 0},
-                    key_);
+    words_ = philox(
+        {static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 0, 0},
+        key_);
   ++next_;
   return part == 0 ? words_.x : part == 1 ? words_.y : part == 2 ? words_.z : words_.w;
 }

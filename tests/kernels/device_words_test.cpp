@@ -83,10 +83,10 @@ TEST_CASE("conversions to e4m3 take the nearest value, of two the even one, and 
 
 TEST_CASE("bf16 is the upper half of fp32, rounded to nearest even", "[kernels][numbers]") {
   CHECK(to_bf16(1.0F).bits == 0x3f80);
-  CHECK(to_bf16(1.00390625F).bits == 0x3f80);   // a tie goes to the even code
-  CHECK(to_bf16(1.01171875F).bits == 0x3f82);   // here upwards
-  CHECK(to_bf16(1.00390637F).bits == 0x3f81);   // just above the tie
-  CHECK(to_bf16(3.4e38F).bits == 0x7f80);       // rounds to infinity
+  CHECK(to_bf16(1.00390625F).bits == 0x3f80);  // a tie goes to the even code
+  CHECK(to_bf16(1.01171875F).bits == 0x3f82);  // here upwards
+  CHECK(to_bf16(1.00390637F).bits == 0x3f81);  // just above the tie
+  CHECK(to_bf16(3.4e38F).bits == 0x7f80);      // rounds to infinity
   CHECK(std::isnan(to_float(to_bf16(std::numeric_limits<float>::quiet_NaN()))));
   CHECK(pack_bf16(1.0F, -2.0F) == 0xc0003f80U);
   CHECK(unpack_bf16(0xc0003f80U).y == -2.0F);
@@ -120,7 +120,8 @@ TEST_CASE("Philox4x32-10 gives the known answers of its authors", "[kernels][num
   CHECK(ones.y == 0x41c83b0eU);
   CHECK(ones.z == 0xa20bc7c6U);
   CHECK(ones.w == 0x6d5451fdU);
-  const uint4 pi = philox({0x243f6a88U, 0x85a308d3U, 0x13198a2eU, 0x03707344U}, 0x299f31d0a4093822ULL);
+  const uint4 pi =
+      philox({0x243f6a88U, 0x85a308d3U, 0x13198a2eU, 0x03707344U}, 0x299f31d0a4093822ULL);
   CHECK(pi.x == 0xd16cfe09U);
   CHECK(pi.y == 0x94fdccebU);
   CHECK(pi.z == 0x5001e420U);

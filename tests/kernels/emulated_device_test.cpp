@@ -42,7 +42,8 @@ std::string fault_of(void (*kernel)(), LaunchShape shape) {
   return "";
 }
 
-/// Copies `n` numbers (a multiple of 4 a thread) by cp.async; `waits` is what a correct kernel does.
+/// Copies `n` numbers (a multiple of 4 a thread) by cp.async; `waits` is what a correct kernel
+/// does.
 void staged_kernel(const int* in, int* out, bool waits) {
   auto* shared = reinterpret_cast<int*>(dynamic_shared_memory());
   const int i = static_cast<int>(threadIdx.x);
@@ -89,14 +90,16 @@ void ring_kernel(const int* in, long long* sums, int rounds, bool releases) {
 
 }  // namespace
 
-TEST_CASE("a kernel with its barrier gives one result under every schedule", "[kernels][emulation]") {
+TEST_CASE("a kernel with its barrier gives one result under every schedule",
+          "[kernels][emulation]") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     const std::vector<int> got = neighbours(seed, true);
     for (int i = 0; i < 128; ++i) REQUIRE(got[i] == (i % 64 + 63) % 64);
   }
 }
 
-TEST_CASE("a missing barrier shows as a result that depends on the schedule", "[kernels][emulation]") {
+TEST_CASE("a missing barrier shows as a result that depends on the schedule",
+          "[kernels][emulation]") {
   CHECK(neighbours(1, false) != neighbours(2, false));
 }
 
@@ -124,8 +127,9 @@ TEST_CASE("lanes that meet at different warp operations are a fault", "[kernels]
   CHECK(text.find("different operations") != std::string::npos);
 }
 
-TEST_CASE("a poll that never ends, a misaligned access and shared memory that no GPU has are faults",
-          "[kernels][emulation]") {
+TEST_CASE(
+    "a poll that never ends, a misaligned access and shared memory that no GPU has are faults",
+    "[kernels][emulation]") {
   CHECK(fault_of(
             [] {
               static unsigned flag = 0;
@@ -200,7 +204,8 @@ TEST_CASE("a ring of bulk copies hands over every slot, and is caught when it do
     launch(ring_kernel, {{1, 1, 1}, {64, 1, 1}, 64 + 128}, in.data(), sums.data(), kRounds, true);
     for (const long long sum : sums.values()) REQUIRE(sum == expected);
     try {
-      launch(ring_kernel, {{1, 1, 1}, {64, 1, 1}, 64 + 128}, in.data(), sums.data(), kRounds, false);
+      launch(ring_kernel, {{1, 1, 1}, {64, 1, 1}, 64 + 128}, in.data(), sums.data(), kRounds,
+             false);
       for (const long long sum : sums.values())
         if (sum != expected) {
           ++caught;

@@ -29,15 +29,41 @@ struct Door {
 const std::vector<Door>& doors() {
   static const std::vector<Door> table = {
       {"yaml-cpp/", {"hw_models/yaml_reader.cpp"}},
-      {"CLI/", {"sim/app/"}},
+      {"CLI/", {"sim/app/", "kernels/program/"}},
       {"nlohmann/",
        {"hw_models/hf_config.cpp", "sim/scenario/field_schema.cpp",
-        "sim/workload/mooncake_trace.cpp", "sim/report/", "tests/"}},
+        "sim/workload/mooncake_trace.cpp", "sim/report/", "kernels/measure/job_lines.cpp",
+        "tests/"}},
+      {"cuda", {"kernels/device/"}},
+      {"cublas", {"kernels/operators/gemm_cublaslt.cu", "kernels/operators/gemm_cublaslt.h"}},
       {"zlib.h", {"sim/workload/text_file.cpp", "tests/"}},
       {"catch2/", {"tests/catch.h", "tests/catch_main.cpp"}},
   };
   return table;
 }
+
+/// Folders whose headers are for a few only, beyond what the order of folders says.
+struct Closed {
+  std::string_view include_prefix;
+  std::vector<std::string_view> places;
+  std::string_view reason;
+};
+
+const std::vector<Closed>& closed_folders() {
+  static const std::vector<Closed> table = {
+      {"kernels/",
+       {"kernels/", "calibrate/", "tests/"},
+       "the simulator knows measured files, not the programs that write them"},
+      {"calibrate/",
+       {"calibrate/", "sim/app/", "tests/"},
+       "the simulator knows measured files, not the programs that write them"},
+  };
+  return table;
+}
+
+/// kernels/ builds on machines without this project's packages: of hw_models it takes what needs
+/// the standard library alone.
+constexpr std::string_view kHwModelsForKernels = "hw_models/check.h";
 
 /// Headers of the standard library that the program does without, and why.
 const std::vector<std::pair<std::string_view, std::string_view>>& refused_headers() {
@@ -52,7 +78,9 @@ const std::vector<std::pair<std::string_view, std::string_view>>& refused_header
 
 bool ends_with(std::string_view text, std::string_view end) { return text.ends_with(end); }
 bool is_header(std::string_view path) { return ends_with(path, ".h"); }
-bool is_cpp(std::string_view path) { return is_header(path) || ends_with(path, ".cpp"); }
+bool is_cpp(std::string_view path) {
+  return is_header(path) || ends_with(path, ".cpp") || ends_with(path, ".cu");
+}
 
 std::string_view folder_of(std::string_view path) {
   const std::size_t slash = path.rfind('/');
@@ -109,6 +137,11 @@ bool belongs(std::string_view path, std::string_view place) {
   return ends_with(place, "/") ? path.starts_with(place) : path == place;
 }
 
+bool belongs_to_one(std::string_view path, const std::vector<std::string_view>& places) {
+  return std::any_of(places.begin(), places.end(),
+                     [&](std::string_view place) { return belongs(path, place); });
+}
+
 /// What is wrong with a quoted include in `path`; empty when nothing is.
 std::string arrow_fault(std::string_view path, std::string_view target) {
   const std::string_view to = folder_of(target);
@@ -121,6 +154,11 @@ std::string arrow_fault(std::string_view path, std::string_view target) {
   if (!to_height) return fmt::format("{} must not include {}", from, to);
   if (*to_height > *from_height)
     return fmt::format("{} is below {} and must not include it", from, to);
+  if (path.starts_with("kernels/") && to == "hw_models" && target != kHwModelsForKernels)
+    return fmt::format("of hw_models kernels/ may include {} only", kHwModelsForKernels);
+  for (const Closed& closed : closed_folders())
+    if (target.starts_with(closed.include_prefix) && !belongs_to_one(path, closed.places))
+      return fmt::format("{} must not include {}: {}", from, to, closed.reason);
   return "";
 }
 
@@ -131,9 +169,8 @@ std::string door_fault(std::string_view path, std::string_view target) {
       return fmt::format("<{}>: {}", header, reason);
   for (const Door& door : doors()) {
     if (!target.starts_with(door.include_prefix)) continue;
-    const bool open = std::any_of(door.places.begin(), door.places.end(),
-                                  [&](std::string_view place) { return belongs(path, place); });
-    if (!open) return fmt::format("<{}> comes in by {} only", target, fmt::join(door.places, ", "));
+    if (!belongs_to_one(path, door.places))
+      return fmt::format("<{}> comes in by {} only", target, fmt::join(door.places, ", "));
   }
   return "";
 }
@@ -176,7 +213,8 @@ class RuleCheck {
     if (!is_cpp(path_)) return;
     if (std::ssize(lines) > kLinesMax)
       add(lines.size(), fmt::format("more than {} lines", kLinesMax));
-    if (path_.starts_with("sim/") && !height_of(folder_of(path_)))
+    const bool ordered = path_.starts_with("sim/") || path_.starts_with("kernels/");
+    if (ordered && !height_of(folder_of(path_)))
       add(1, fmt::format("the folder {} has no place in the order of folders", folder_of(path_)));
     if (is_header(path_)) check_head(lines);
     for (std::size_t i = 0; i < lines.size(); ++i) {
@@ -204,9 +242,23 @@ class RuleCheck {
 }  // namespace
 
 const std::vector<std::string>& folder_order() {
-  static const std::vector<std::string> order = {"hw_models",    "sim/core",    "sim/scenario",
-                                                 "sim/workload", "sim/metrics", "sim/engine",
-                                                 "sim/fleet",    "sim/report",  "sim/app"};
+  static const std::vector<std::string> order = {"hw_models",
+                                                 "kernels/emulation",
+                                                 "kernels/device",
+                                                 "kernels/reference",
+                                                 "kernels/operators",
+                                                 "kernels/checks",
+                                                 "kernels/measure",
+                                                 "kernels/program",
+                                                 "calibrate",
+                                                 "sim/core",
+                                                 "sim/scenario",
+                                                 "sim/workload",
+                                                 "sim/metrics",
+                                                 "sim/engine",
+                                                 "sim/fleet",
+                                                 "sim/report",
+                                                 "sim/app"};
   return order;
 }
 
@@ -231,8 +283,8 @@ std::vector<std::string> cmake_folder_order(const std::string& cmake_text) {
 std::vector<SourceFile> project_files(const std::string& root) {
   namespace fs = std::filesystem;
   std::vector<fs::path> paths;
-  for (const char* folder :
-       {"hw_models", "sim", "tests", "scenarios", "plots", "scripts", "cmake", "docs"}) {
+  for (const char* folder : {"hw_models", "kernels", "calibrate", "sim", "tests", "scenarios",
+                             "plots", "scripts", "cmake", "docs"}) {
     if (!fs::exists(fs::path(root) / folder)) continue;
     for (auto entry = fs::recursive_directory_iterator(fs::path(root) / folder);
          entry != fs::recursive_directory_iterator(); ++entry) {
