@@ -21,8 +21,9 @@
 namespace fleetsim::kernels::emulation {
 namespace {
 
-constexpr std::size_t kStackBytes = 512 * 1024;
-constexpr std::uint64_t kPollsWithoutProgressMax = 4'000'000;
+constexpr std::size_t kStackBytes =
+    128 * 1024;  // small: address sanitizers clear it at each switch
+constexpr std::uint64_t kPollsWithoutProgressMax = 1'000'000;
 
 /// splitmix64 (Steele, Lea, Flood 2014): small, and good enough to choose who runs next.
 class Draws {
