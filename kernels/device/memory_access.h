@@ -30,6 +30,15 @@ FLEETSIM_DEVICE uint4 load_16_once(const void* from) {
 #endif
 }
 
+/// The same of memory that this launch also writes: what another block wrote before a flag that was
+/// waited for, or what this thread will overwrite.
+FLEETSIM_DEVICE uint4 load_16_coherent(const void* from) {
+#if !defined(__CUDACC__)
+  emulation::require_aligned(from, 16, "a 16-byte read");
+#endif
+  return *static_cast<const uint4*>(from);
+}
+
 FLEETSIM_DEVICE void store_16(void* to, uint4 value) {
 #if !defined(__CUDACC__)
   emulation::require_aligned(to, 16, "a 16-byte write");
@@ -134,6 +143,17 @@ FLEETSIM_DEVICE float exp2_fast(float x) {
   return y;
 #else
   return __builtin_exp2f(x);
+#endif
+}
+
+/// 1 / x, about 1 ulp; 0 for infinity.
+FLEETSIM_DEVICE float reciprocal_fast(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return 1.0F / x;
 #endif
 }
 

@@ -70,6 +70,19 @@ FLEETSIM_BOTH float2 unpack_bf16(std::uint32_t packed) {
   return {float_of_bits(packed << 16), float_of_bits(packed & 0xffff0000U)};
 }
 
+/// a b + c on two packed bf16 each, rounded once. (The host rounds twice where a b + c is not exact
+/// in fp32; products alone, and sums of integers below 2^24, are.)
+FLEETSIM_BOTH std::uint32_t fma_bf16x2(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  std::uint32_t out;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(a), "r"(b), "r"(c));
+  return out;
+#else
+  const float2 left = unpack_bf16(a), right = unpack_bf16(b), added = unpack_bf16(c);
+  return pack_bf16(left.x * right.x + added.x, left.y * right.y + added.y);
+#endif
+}
+
 FLEETSIM_BOTH float to_float(Half value) {
 #if defined(__CUDA_ARCH__)
   float out;
