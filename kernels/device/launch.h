@@ -24,6 +24,13 @@ class CudaError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// This GPU, or this machine, cannot do what was asked (too old, too few GPUs, a library that is
+/// missing): a point is skipped, and the text says why.
+class NotSupportedHere : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 struct DeviceFacts {
   std::string name;
   int compute_capability = 0;  // 90: sm_90

@@ -3,6 +3,7 @@
 // it.
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "kernels/device/launch.h"
@@ -23,9 +24,12 @@ struct PreparedPoint {
   double error_limit = 0;  // kernels-and-cost-models §4.7
   bool capturable = true;  // false: its launch calls what a CUDA graph cannot hold (host copies,
                            // launch cost itself)
+  int operations = 1;      // that one launch runs; a row holds the time of one
+  std::string note;        // what the preparation chose, for the log: the algorithm of a GEMM
 };
 
 /// One row an operator family: makes a point ready within the arena (which was reset before).
+/// Errors: ArenaFull and NotSupportedHere, which skip the point; CudaError.
 struct PointFamily {
   const char* op;
   PreparedPoint (*prepare)(const Point& point, Arena& arena, std::uint64_t seed);
