@@ -19,10 +19,13 @@ FLEETSIM_DEVICE uint4 load_16(const void* from) {
 /// The same for data that is read once: leaves no room in L1 and goes first in L2.
 FLEETSIM_DEVICE uint4 load_16_once(const void* from) {
 #if defined(__CUDACC__)
+  // the short form ld.L2::evict_first exists for 32 bytes only; a policy says the same for 16
+  std::uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
   uint4 value;
-  asm volatile("ld.global.L1::no_allocate.L2::evict_first.v4.u32 {%0,%1,%2,%3}, [%4];"
+  asm volatile("ld.global.L1::no_allocate.L2::cache_hint.v4.u32 {%0,%1,%2,%3}, [%4], %5;"
                : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
-               : "l"(from)
+               : "l"(from), "l"(policy)
                : "memory");
   return value;
 #else

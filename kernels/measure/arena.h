@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "kernels/device/launch.h"
-#include "kernels/device/number_formats.h"
+#include "kernels/device/random_fill.h"
 
 namespace fleetsim::kernels {
 
@@ -38,16 +38,8 @@ class ArenaFull : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Fills with normal draws (mean 0, standard deviation `scale`) on the device: Philox by (seed,
-/// index).
-void fill_normal(Bf16* to, std::size_t count, float scale, std::uint64_t seed, Stream stream);
-void fill_normal(E4m3* to, std::size_t count, float scale, std::uint64_t seed, Stream stream);
-void fill_normal(float* to, std::size_t count, float scale, std::uint64_t seed, Stream stream);
-/// Uniform random bytes.
-void fill_bytes(void* to, std::size_t bytes, std::uint64_t seed, Stream stream);
-
-/// Operand sets so that at least `rotated_bytes` (3x L2, 180 MB or more: kernels-and-cost-models
-/// §4.8) lie between two uses of one; at least 1, at most `copies_max`.
+/// Operand sets so that at least three times the device's L2, and 180 MB, lie between two uses of
+/// one (kernels-and-cost-models §4.8); at least 1, at most `copies_max`.
 int rotation_copies(std::size_t bytes_per_copy, int copies_max = 64);
 
 }  // namespace fleetsim::kernels
