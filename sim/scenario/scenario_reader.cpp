@@ -13,7 +13,7 @@
 #include "sim/scenario/field_schema.h"
 #include "sim/scenario/overrides.h"
 #include "sim/scenario/scenario_fields.h"
-#include "sim/scenario/sha256.h"
+#include "hw_models/sha256.h"
 
 namespace fleetsim {
 namespace {

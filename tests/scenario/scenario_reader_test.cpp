@@ -7,7 +7,7 @@
 #include <random>
 #include <sstream>
 
-#include "sim/scenario/sha256.h"
+#include "hw_models/sha256.h"
 
 #include "tests/catch.h"
 

@@ -1,13 +1,9 @@
 // SHA-256 as FIPS 180-4 section 6.2 writes it, names included; no library among our packages has
-// it.
+// it. Standard library alone: kernels/ builds it where those packages are not.
 
-#include "sim/scenario/sha256.h"
+#include "hw_models/sha256.h"
 
-#include <fmt/format.h>
-
-#include <array>
 #include <bit>
-#include <cstdint>
 
 namespace fleetsim {
 namespace {
@@ -48,19 +44,33 @@ void add_block(State& state, const unsigned char* block) {
 
 }  // namespace
 
-std::string sha256_hex(std::string_view bytes) {
-  State state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  std::string padded(bytes);
-  padded += '\x80';
+void Sha256::add(std::string_view bytes) {
+  bytes_ += bytes.size();
+  rest_.append(bytes);
+  std::size_t at = 0;
+  for (; rest_.size() - at >= 64; at += 64)
+    add_block(state_, reinterpret_cast<const unsigned char*>(rest_.data()) + at);
+  rest_.erase(0, at);
+}
+
+std::string Sha256::hex() const {
+  State state = state_;
+  std::string padded = rest_ + '\x80';
   while (padded.size() % 64 != 56) padded += '\0';
-  const std::uint64_t bits = std::uint64_t{bytes.size()} * 8;
+  const std::uint64_t bits = bytes_ * 8;
   for (int shift = 56; shift >= 0; shift -= 8) padded += static_cast<char>(bits >> shift & 0xff);
   for (std::size_t at = 0; at < padded.size(); at += 64)
     add_block(state, reinterpret_cast<const unsigned char*>(padded.data()) + at);
-  std::string hex;
-  for (const std::uint32_t word : state) hex += fmt::format("{:08x}", word);
-  return hex;
+  std::string text;
+  for (const std::uint32_t word : state)
+    for (int shift = 28; shift >= 0; shift -= 4) text += "0123456789abcdef"[word >> shift & 0xf];
+  return text;
+}
+
+std::string sha256_hex(std::string_view bytes) {
+  Sha256 digest;
+  digest.add(bytes);
+  return digest.hex();
 }
 
 }  // namespace fleetsim

@@ -1,0 +1,35 @@
+#pragma once
+// The benchmark grid: which points a run measures, most valuable first.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/measure/point.h"
+
+namespace fleetsim::kernels {
+
+enum class GridSize { quick, full };
+
+/// The points of kernels-and-cost-models §4.6 without mixed batches and iteration replay, in the
+/// order in which they are measured: all ceilings; then the families side by side, so that a run
+/// cut short has the same share of each family, the coarse points before the fine ones (grid.cpp).
+/// `only_op`: that operator alone (behind the ceilings, without which rows cannot be judged);
+/// empty: all. The same arguments give the same points. Errors: CHECK that the operator exists.
+std::vector<Point> bench_grid(GridSize size, std::string_view only_op, std::uint64_t seed);
+
+/// Device time that a point will take with preparation, check and timing. Units: seconds. A plan
+/// for the budget at round rates of a Hopper GPU, not a prediction.
+double estimated_seconds(const Point& point);
+
+/// A GEMM of a model: weight [n, k] of one tensor-parallel rank.
+struct GemmSite {
+  std::string model, matrix;  // "llama-3.1-70b", "gate-up projection"
+  std::int64_t tp = 1, n = 0, k = 0;
+};
+/// Every distinct (n, k) of the models the grid is made for; of several matrices of one shape the
+/// first.
+std::vector<GemmSite> gemm_sites();
+
+}  // namespace fleetsim::kernels
