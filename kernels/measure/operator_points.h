@@ -1,0 +1,25 @@
+#pragma once
+// What makes the points of each operator ready, one function a row of point_families(); see
+// PointFamily::prepare for what they promise.
+
+#include "kernels/measure/prepared_point.h"
+
+namespace fleetsim::kernels {
+
+PreparedPoint prepare_gemm(const Point& point, Arena& arena, std::uint64_t seed);
+/// gemm points whose dtype is w4a16.
+PreparedPoint prepare_w4a16_gemm(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_decode_attention(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_rope_kv_write(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_block_copy(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_block_gather(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_block_scatter(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_swap(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_rms_norm(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_silu_mul(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_embedding(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_sampling(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_all_reduce(const Point& point, Arena& arena, std::uint64_t seed);
+
+}  // namespace fleetsim::kernels
