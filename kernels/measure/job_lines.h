@@ -42,7 +42,7 @@ Jobs parse_jobs(std::string_view text, std::vector<JobFault>& faults);
 
 /// First of all: on what, and where the profile will lie.
 struct DeviceEvent {
-  DeviceFacts device;
+  MeasuredDevice device;
   std::string out;
 };
 /// `done` of `of` points are through (measured, skipped or failed); `text` says what comes next.
@@ -80,6 +80,6 @@ std::string event_line(const Event& event);
 std::optional<Event> parse_event(std::string_view line, std::string& fault);
 
 /// The facts alone as one line of JSON: `fleetsim-kernels --device`.
-std::string device_line(const DeviceFacts& device);
+std::string device_line(const MeasuredDevice& device);
 
 }  // namespace fleetsim::kernels

@@ -7,8 +7,9 @@
 
 namespace fleetsim::kernels {
 
-/// Texts are empty where a fact cannot be read.
-struct DeviceFacts {
+/// The GPU; texts are empty where a fact cannot be read. (DeviceFacts of kernels/device/launch.h is
+/// what a launch needs to know.)
+struct MeasuredDevice {
   std::string name;      // "NVIDIA H200"
   std::int64_t sm = 0;   // architecture: 90
   std::int64_t sms = 0;  // streaming multiprocessors
@@ -28,7 +29,7 @@ struct SoftwareFacts {
 };
 
 struct RunFacts {
-  DeviceFacts device;
+  MeasuredDevice device;
   HostFacts host;
   SoftwareFacts software;
   std::string started_utc;  // "2026-11-21T09:30:00Z"
