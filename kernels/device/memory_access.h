@@ -116,6 +116,26 @@ FLEETSIM_DEVICE void store_release_system(unsigned* to, unsigned value) {
 #endif
 }
 
+/// The same without order: says that the other has come so far, nothing about what it wrote
+/// meanwhile.
+FLEETSIM_DEVICE unsigned load_relaxed_system(const unsigned* from) {
+#if defined(__CUDACC__)
+  unsigned value;
+  asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+  return value;
+#else
+  return load_acquire_system(from);
+#endif
+}
+
+FLEETSIM_DEVICE void store_relaxed_system(unsigned* to, unsigned value) {
+#if defined(__CUDACC__)
+  asm volatile("st.relaxed.sys.global.u32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
+#else
+  *to = value;
+#endif
+}
+
 /// What this thread wrote so far is seen by the device before what it writes next.
 FLEETSIM_DEVICE void fence_device() {
 #if defined(__CUDACC__)
@@ -146,6 +166,17 @@ FLEETSIM_DEVICE float exp2_fast(float x) {
   return y;
 #else
   return __builtin_exp2f(x);
+#endif
+}
+
+/// log2(x), off by 2^-22 absolutely near x = 1 and relatively elsewhere; minus infinity at 0.
+FLEETSIM_DEVICE float log2_fast(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return __builtin_log2f(x);
 #endif
 }
 
