@@ -3,8 +3,6 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <map>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>

@@ -8,7 +8,7 @@ namespace fleetsim::kernels {
 
 /// What a run's floating-point work is done in; elementwise arithmetic counts as plain.
 enum class MathRate { plain, bf16, fp8 };
-enum class Link { none, host_to_device, device_to_host, peers };
+enum class Link { none, host_to_device, device_to_host, both_ways, peers };
 
 struct Work {
   double flops = 0;
@@ -18,7 +18,8 @@ struct Work {
   Link link = Link::none;
 };
 
-/// Valid: every point. Of `launch` and `graph` ceilings: no work.
+/// Valid: every point. Of `launch` and `graph` ceilings: no work. Sampling: one pass over the
+/// logits.
 Work work_of(const Point& point);
 
 }  // namespace fleetsim::kernels
