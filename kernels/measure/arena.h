@@ -25,6 +25,7 @@ class Arena {
   /// Gives everything back; pointers taken before are dead.
   void reset() { used_ = 0; }
   std::size_t free_bytes() const { return bytes_ - used_; }
+  std::size_t used_bytes() const { return used_; }
 
  private:
   void* take_bytes(std::size_t bytes);
@@ -38,8 +39,12 @@ class ArenaFull : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Operand sets so that at least three times the device's L2, and 180 MB, lie between two uses of
-/// one (kernels-and-cost-models §4.8); at least 1, at most `copies_max`.
+/// What must lie between two uses of an operand so that L2 has let it go: three times the device's
+/// L2, at least 180 MB (kernels-and-cost-models §4.8). A point that took less is measured warm.
+std::size_t rotated_bytes_min();
+
+/// Operand sets so that rotated_bytes_min() lie between two uses of one; at least 1, at most
+/// `copies_max`.
 int rotation_copies(std::size_t bytes_per_copy, int copies_max = 64);
 
 }  // namespace fleetsim::kernels
