@@ -209,7 +209,7 @@ void add_decode_points(Collection& points, Draws& draws) {
             const bool coarse = among(batch, {1, 16, 256}) && among(context, {512, 2048, 32768});
             const bool common = group.kv_heads == 8 && group.head_dim == 128 && page_tokens == 16;
             add_decode(points,
-                       first && coarse     ? quick
+                       common && coarse    ? quick
                        : page_tokens == 16 ? core
                                            : dense,
                        group, kv_dtype, page_tokens, text(batch) + "x" + text(context));
