@@ -34,6 +34,17 @@ FLEETSIM_DEVICE void sync_warp() {
 #endif
 }
 
+/// `value` unchanged, but the compiler no longer knows where it came from: what a loop computes
+/// from it is computed there each time, instead of being kept in registers from before the loop. T
+/// has 32 bits.
+template <class T>
+FLEETSIM_DEVICE T recomputed(T value) {
+#if defined(__CUDACC__)
+  asm volatile("" : "+r"(value));
+#endif
+  return value;
+}
+
 #if !defined(__CUDACC__)
 namespace detail {
 template <class T>

@@ -1,0 +1,277 @@
+// Prefill attention against float64 on shuffled page tables, where all that must not be read is
+// NaN: tokens behind a sequence's end, pages that nobody owns; and page numbers behind a row's end
+// point nowhere.
+
+#include "kernels/checks/prefill_attention_check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "hw_models/check.h"
+#include "kernels/checks/operator_checks.h"
+#include "kernels/device/device_memory.h"
+#include "kernels/operators/prefill_attention.h"
+#include "kernels/reference/attention.h"
+
+namespace fleetsim::kernels {
+namespace {
+
+constexpr Bf16 kNan{0x7fc0};
+constexpr int kUnusedRows = 2;  // rows of query and out behind the last sequence
+
+std::string list_of(const std::vector<int>& values) {
+  std::string text;
+  for (std::size_t i = 0; i < values.size() && i < 6; ++i)
+    text += (i == 0 ? "" : ",") + std::to_string(values[i]);
+  return values.size() <= 6 ? text : text + ",... (" + std::to_string(values.size()) + ")";
+}
+
+std::string name_of(const PrefillCase& c, std::uint64_t seed) {
+  return std::to_string(c.query_heads) + "/" + std::to_string(c.kv_heads) + " heads of " +
+         std::to_string(c.head_dim) + ", pages of " + std::to_string(c.page_tokens) +
+         (c.causal ? ", causal, new " : ", all keys, new ") + list_of(c.new_lengths) + " cached " +
+         list_of(c.cached_lengths) + " seed " + std::to_string(seed);
+}
+
+std::vector<float> floats_of(const std::vector<Bf16>& values) {
+  std::vector<float> floats(values.size());
+  std::transform(values.begin(), values.end(), floats.begin(), [](Bf16 v) { return to_float(v); });
+  return floats;
+}
+
+PageTable page_table_of(const PrefillCase& c, RandomInputs& random) {
+  CHECK(c.new_lengths.size() == c.cached_lengths.size());
+  std::vector<int> keys(c.new_lengths.size());
+  for (std::size_t i = 0; i < keys.size(); ++i)  // no new tokens: nothing of the sequence is read
+    keys[i] = c.new_lengths[i] == 0 ? 0 : c.new_lengths[i] + c.cached_lengths[i];
+  PageTable table = shuffled_page_table(keys, c.page_tokens, random);
+  if (c.shared_pages > 0) share_first_pages(table, 0, 1, c.shared_pages);
+  return table;
+}
+
+/// Keys or values: normal where a sequence holds a token, NaN elsewhere.
+std::vector<Bf16> cache_of(const PrefillCase& c, const PageTable& table, RandomInputs& random) {
+  const std::size_t row = static_cast<std::size_t>(c.head_dim);
+  std::vector<Bf16> cache = random.normals_bf16(static_cast<std::size_t>(table.pool_pages) *
+                                                c.kv_heads * c.page_tokens * row);
+  for (int page = 0; page < table.pool_pages; ++page)
+    for (int head = 0; head < c.kv_heads; ++head) {
+      const auto tokens = cache.begin() + static_cast<std::ptrdiff_t>(
+                                              (static_cast<std::size_t>(page) * c.kv_heads + head) *
+                                              c.page_tokens * row);
+      std::fill(tokens + table.valid_tokens[static_cast<std::size_t>(page)] * c.head_dim,
+                tokens + c.page_tokens * c.head_dim, kNan);
+    }
+  return cache;
+}
+
+/// Numbers of the new tokens that are compared: all, or the first and last of each sequence and
+/// others by chance.
+std::vector<std::size_t> compared_rows(const PrefillCase& c, const std::vector<int>& starts,
+                                       RandomInputs& random) {
+  const auto total = static_cast<std::size_t>(starts.back());
+  std::vector<std::size_t> rows(total);
+  std::iota(rows.begin(), rows.end(), std::size_t{0});
+  if (c.sampled_rows == 0) return rows;
+  rows.clear();
+  for (std::size_t i = 0; i + 1 < starts.size(); ++i)
+    if (starts[i] < starts[i + 1]) {
+      rows.push_back(static_cast<std::size_t>(starts[i]));
+      rows.push_back(static_cast<std::size_t>(starts[i + 1]) - 1);
+    }
+  while (rows.size() < static_cast<std::size_t>(c.sampled_rows))
+    rows.push_back(random.below(static_cast<std::uint32_t>(total)));
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  return rows;
+}
+
+/// The rows `rows` of a matrix with rows of `width` elements.
+template <class T>
+std::vector<T> rows_of(const std::vector<T>& matrix, const std::vector<std::size_t>& rows,
+                       std::size_t width) {
+  std::vector<T> picked;
+  for (const std::size_t row : rows)
+    picked.insert(picked.end(), matrix.begin() + static_cast<std::ptrdiff_t>(row * width),
+                  matrix.begin() + static_cast<std::ptrdiff_t>((row + 1) * width));
+  return picked;
+}
+
+struct DeviceResult {
+  std::vector<Bf16> out;
+  std::vector<float> log_sum_exp;
+  bool operator==(const DeviceResult& other) const {
+    return std::equal(out.begin(), out.end(), other.out.begin(),
+                      [](Bf16 a, Bf16 b) { return a.bits == b.bits; }) &&
+           std::equal(log_sum_exp.begin(), log_sum_exp.end(), other.log_sum_exp.begin(),
+                      [](float a, float b) { return bits_of(a) == bits_of(b); });
+  }
+};
+
+/// Runs the kernel on poisoned outputs; says what is wrong with the memory around and behind them.
+DeviceResult run_on_device(const PrefillCase& c, const PrefillOperands& operands, int row_pages,
+                           std::string& problem) {
+  const std::size_t heads = static_cast<std::size_t>(c.query_heads);
+  const std::size_t rows = operands.query.size() / (heads * static_cast<std::size_t>(c.head_dim));
+  const DeviceBuffer<Bf16> query(operands.query), keys(operands.keys), values(operands.values);
+  const DeviceBuffer<int> table(operands.page_table), starts(operands.query_starts),
+      cached(operands.cached_lengths);
+  const DeviceBuffer<Bf16> out(operands.query.size());
+  const DeviceBuffer<float> log_sum_exp(rows * heads);
+  PrefillAttentionArguments arguments;
+  arguments.query = query.data();
+  arguments.key_pages = keys.data();
+  arguments.value_pages = values.data();
+  arguments.page_table = table.data();
+  arguments.query_starts = starts.data();
+  arguments.cached_lengths = cached.data();
+  arguments.out = out.data();
+  arguments.log_sum_exp = log_sum_exp.data();
+  arguments.sequences = static_cast<int>(c.new_lengths.size());
+  arguments.total_tokens = static_cast<int>(rows);
+  arguments.query_heads = c.query_heads;
+  arguments.kv_heads = c.kv_heads;
+  arguments.head_dim = c.head_dim;
+  arguments.page_tokens = c.page_tokens;
+  arguments.pages_per_sequence = row_pages;
+  arguments.softmax_scale = 1.0F / std::sqrt(static_cast<float>(c.head_dim));
+  arguments.causal = c.causal;
+  launch_prefill_attention(arguments, {});
+  device_synchronize();
+  DeviceResult result{out.values(), log_sum_exp.values()};
+
+  const std::size_t used = static_cast<std::size_t>(operands.query_starts.back()) * heads;
+  for (std::size_t i = used * static_cast<std::size_t>(c.head_dim); i < result.out.size(); ++i)
+    if (result.out[i].bits != 0xffff) problem = "wrote rows that belong to no sequence";
+  for (std::size_t i = used; i < result.log_sum_exp.size(); ++i)
+    if (bits_of(result.log_sum_exp[i]) != 0xffffffffU)
+      problem = "wrote log-sum-exps that belong to no sequence";
+  for (std::size_t i = 0; i < used * static_cast<std::size_t>(c.head_dim); ++i)
+    if (!std::isfinite(to_float(result.out[i]))) problem = "left elements that are not finite";
+  if (!out.guards_intact() || !log_sum_exp.guards_intact()) problem = "wrote outside its output";
+  return result;
+}
+
+std::vector<PrefillCase> cases_at(Scale scale) {
+  std::vector<PrefillCase> cases = {
+      // a tile of 128 rows is 32 tokens of 4 heads: one below, one above, one alone, none; contexts
+      // that are no multiples of anything
+      {8, 2, 128, 16, {31, 0, 1, 33}, {5, 40, 70, 0}},
+      {4, 1, 128, 64, {32, 1, 0}, {63, 64, 129}},
+      {4, 1, 64, 16, {65}, {1}, false},
+      // no group: tile and key tile, one less, one more; two sequences share their prefix
+      {1, 1, 64, 64, {127, 128}, {65, 64}, true, 1},
+      {2, 2, 128, 16, {129}, {15}, true},
+      {1, 1, 128, 16, {5, 3}, {50, 80}, true, 3},
+      {1, 1, 64, 64, {63, 0, 64}, {0, 0, 0}, false},
+      // groups that are no powers of two, whose tokens cross tiles; groups of 8 and 16
+      {5, 1, 64, 16, {60}, {17}},
+      {14, 2, 64, 64, {0, 37, 0}, {9, 100, 0}},
+      {8, 1, 128, 16, {1, 17}, {191, 3}},
+      {16, 1, 64, 64, {8, 9}, {55, 56}, false},
+      // a page size that is no power of two
+      {4, 1, 64, 48, {50}, {47}},
+      // nearly all weight on one key: sums that hang on the rescaling
+      {4, 1, 64, 16, {40}, {60}, true, 0, 0, 12},
+      // more sequences than lanes of a warp, most of one token
+      {2,
+       1,
+       64,
+       16,
+       {1, 0, 2, 1, 1, 0, 0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1,
+        1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 70},
+       {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17,
+        18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 90, 35}},
+      // nothing to do
+      {4, 1, 64, 16, {0, 0}, {3, 0}},
+  };
+  if (scale == Scale::device) {
+    const std::vector<PrefillCase> big = {
+        {32, 8, 128, 16, {2048}, {0}, true, 0, 48},
+        {32, 8, 128, 64, {1000, 1, 0, 3000, 17}, {1000, 8191, 5, 0, 30001}, true, 0, 48},
+        {32, 8, 128, 16, {777}, {4095}, false, 0, 24},
+        {64, 8, 128, 16, {512, 512}, {8192, 4096}, true, 128, 24},
+        {64, 8, 64, 64, {4097}, {63}, true, 0, 24},
+        {16, 16, 64, 16, {1500, 700}, {0, 100}, true, 0, 24},
+        {8, 1, 128, 64, {16384}, {0}, true, 0, 32},
+    };
+    cases.insert(cases.end(), big.begin(), big.end());
+    PrefillCase many{32, 8, 128, 16, {}, {}, true, 0, 700};  // a batch of many short chunks
+    RandomInputs random(1, "prefill_attention many");
+    for (int i = 0; i < 300; ++i) {
+      many.new_lengths.push_back(static_cast<int>(random.below(40)));
+      many.cached_lengths.push_back(static_cast<int>(random.below(600)));
+    }
+    cases.push_back(many);
+  }
+  return cases;
+}
+
+}  // namespace
+
+std::vector<CheckReport> check_prefill_case(const PrefillCase& c, std::uint64_t seed,
+                                            void (*spoil)(PrefillOperands&)) {
+  const std::string what = name_of(c, seed);
+  RandomInputs random(seed, "prefill_attention " + what);
+  AttentionInputs inputs;
+  inputs.shape = {c.query_heads, c.kv_heads, c.head_dim,
+                  // as the kernel gets it
+                  static_cast<double>(1.0F / std::sqrt(static_cast<float>(c.head_dim)))};
+  inputs.table = page_table_of(c, random);
+
+  PrefillOperands operands;
+  operands.query_starts.push_back(0);
+  for (const int tokens : c.new_lengths)
+    operands.query_starts.push_back(operands.query_starts.back() + tokens);
+  const auto total = static_cast<std::size_t>(operands.query_starts.back());
+  const std::size_t heads = static_cast<std::size_t>(c.query_heads);
+  const std::size_t width = heads * static_cast<std::size_t>(c.head_dim);
+  operands.query = random.normals_bf16(total * width, c.query_scale);
+  operands.query.resize((total + kUnusedRows) * width, kNan);
+  operands.keys = cache_of(c, inputs.table, random);
+  operands.values = cache_of(c, inputs.table, random);
+  operands.page_table = inputs.table.pages;
+  operands.cached_lengths = c.cached_lengths;
+
+  const std::vector<std::size_t> rows = compared_rows(c, operands.query_starts, random);
+  inputs.rows = rows_of(prefill_rows(c.new_lengths, c.cached_lengths, c.causal), rows, 1);
+  inputs.queries = floats_of(rows_of(operands.query, rows, width));
+  inputs.keys = floats_of(operands.keys);
+  inputs.values = floats_of(operands.values);
+  const AttentionOutputs exact = reference_attention(inputs);
+  const AttentionOutputs in_steps = reference_attention(inputs, AttentionRounding::bf16_steps);
+
+  if (spoil != nullptr) spoil(operands);
+  std::string problem;
+  const DeviceResult result = run_on_device(c, operands, inputs.table.row_pages, problem);
+  const DeviceResult again = run_on_device(c, operands, inputs.table.row_pages, problem);
+  if (!(result == again)) problem = "a second launch gave other bytes";
+
+  const Comparison output = compare(floats_of(rows_of(result.out, rows, width)), exact.out);
+  const Comparison steps =
+      compare(std::vector<float>(in_steps.out.begin(), in_steps.out.end()), exact.out);
+  Comparison log_sum_exp = compare(rows_of(result.log_sum_exp, rows, heads), exact.lse);
+  log_sum_exp.relative_error = log_sum_exp.largest_error;
+  Comparison largest = output;
+  largest.relative_error = output.largest_error;
+
+  std::vector<CheckReport> reports = {
+      report_of(what, output, 5e-3),
+      report_of(what + ": largest error, twice that of bf16 in steps", largest,
+                2 * steps.largest_error),
+      report_of(what + ": log-sum-exp", log_sum_exp, 1e-3),
+  };
+  if (!problem.empty()) reports.front().problem = problem;
+  return reports;
+}
+
+std::vector<CheckReport> check_prefill_attention(std::uint64_t seed, Scale scale) {
+  std::vector<CheckReport> reports;
+  for (const PrefillCase& c : cases_at(scale))
+    for (CheckReport& report : check_prefill_case(c, seed, nullptr))
+      reports.push_back(std::move(report));
+  return reports;
+}
+
+}  // namespace fleetsim::kernels

@@ -1,0 +1,33 @@
+#pragma once
+// One case of the prefill-attention check, so that tests can run cases of their own and spoil them.
+
+#include <string>
+#include <vector>
+
+#include "kernels/checks/check.h"
+#include "kernels/device/number_formats.h"
+
+namespace fleetsim::kernels {
+
+struct PrefillCase {
+  int query_heads, kv_heads, head_dim, page_tokens;
+  std::vector<int> new_lengths, cached_lengths;  // by sequence
+  bool causal = true;
+  int shared_pages = 0;   // the second sequence holds the first so many pages of the first
+  int sampled_rows = 0;   // compared with float64: so many of the new tokens; 0: all
+  float query_scale = 1;  // standard deviation of the queries; large: peaked softmax
+};
+
+/// What the device gets of a case.
+struct PrefillOperands {
+  std::vector<Bf16> query, keys, values;
+  std::vector<int> page_table, query_starts, cached_lengths;
+};
+
+/// Runs a case twice and compares every element (of the sampled rows) with float64: the output's
+/// relative error, its largest error against that of an implementation in separate bf16 steps, the
+/// log-sum-exp. `spoil`, when given, changes what the device gets, not the reference.
+std::vector<CheckReport> check_prefill_case(const PrefillCase& c, std::uint64_t seed,
+                                            void (*spoil)(PrefillOperands& operands) = nullptr);
+
+}  // namespace fleetsim::kernels

@@ -1,0 +1,482 @@
+// FlashAttention-2 for sm_80 and later: a block of 4 warps computes 128 rows (prefill_tiles.h),
+// each warp 32 of them, over key tiles of 64 tokens in ascending order.
+//
+// - Two blocks share an SM: while one is at its softmax the other feeds the tensor cores. 32 rows a
+//   warp need each K and V fragment read from shared memory once per two mma rows; with 16 rows a
+//   warp those reads, 256 bytes an mma, would bind before mma.sync does (128 bytes a clock and SM).
+//   Budget at head_dim 128: 128 registers of output, 64 of scores (then 32 of probabilities), so
+//   query fragments are read again from shared memory each tile; at 64 they stay in registers.
+// - K and V tiles alternate through a ring of three slots: K0 V0 K1 V1 ... While tile i of that row
+//   is computed on, i + 1 has landed or is about to, and i + 2 is started. One barrier a ring step:
+//   it says that i has landed for everybody and that everybody is done with the slot of i - 1,
+//   which i + 2 takes. 80 KiB at head_dim 128: two blocks fit an SM of 164 KiB.
+// - The 16-byte piece c of row r lies at piece c ^ (r % 8) of its row: the 8 rows of an ldmatrix,
+//   and the 8 lanes of a store phase, fall into different banks.
+// - A warp copies 16 tokens of a key tile, which lie in one page: one page-table entry and one
+//   64-bit address a lane and tile, however small the pages. It is read a tile ahead.
+// - Keys ascend, and every row sees key 0, so that the running maximum is finite from the first
+// tile
+//   on and needs no special case. Only tiles that reach beyond the warp's first row's limit are
+//   masked; tiles beyond its last row's limit are skipped. The output is rescaled only when a
+//   maximum of the warp has changed; the factor is exactly 1 otherwise, so the result is the same.
+
+#include "kernels/device/memory_access.h"
+#include "kernels/device/tensor_core.h"
+#include "kernels/operators/prefill_attention.h"
+#include "kernels/operators/prefill_tiles.h"
+
+namespace fleetsim::kernels {
+namespace {
+
+constexpr int kWarps = 4;
+constexpr int kThreads = kWarps * kWarpLanes;
+constexpr int kWarpRows = kQueryTileRows / kWarps;
+constexpr int kMmaRows = 16;                          // rows of an mma
+constexpr int kRowBlocks = kWarpRows / kMmaRows;      // mma row blocks of a warp
+constexpr int kKeyBlocks = kKeyTileTokens / 8;        // mma columns of a score tile
+constexpr int kCopyTokens = kKeyTileTokens / kWarps;  // a warp copies these of each tile
+constexpr int kSlots = 3;
+constexpr float kLog2E = 1.44269504088896340736F;
+constexpr float kLn2 = 0.69314718055994530942F;
+constexpr std::uint32_t kMinusInfinity = 0xff800000U;
+
+static_assert(kCopyTokens == 16, "pages are multiples of what a warp copies");
+
+struct Parameters {
+  PrefillAttentionArguments arguments;
+  PrefillLengths lengths;
+  float scale_log2;  // softmax_scale * log2(e)
+};
+
+/// Rows of kHeadDim bf16 values in shared memory, their 16-byte pieces swizzled.
+template <int kHeadDim>
+struct Rows {
+  static constexpr int kBytes = kHeadDim * 2;
+  static constexpr int kPieces = kBytes / 16;
+  static constexpr int kPerCopy = kWarpLanes / kPieces;  // rows that a warp touches at once
+
+  FLEETSIM_DEVICE static int offset(int row, int piece) {
+    return row * kBytes + ((piece ^ (row & 7)) * 16);
+  }
+  /// offset(row, piece + more) out of offset(row, piece): one instruction, so that no thread keeps
+  /// such offsets in registers. `more` is even and piece is 0 or 1.
+  FLEETSIM_DEVICE static int pieces_on(int offset_of_piece, int more) {
+    return (offset_of_piece ^ (more % 8 * 16)) + more / 8 * 128;
+  }
+  /// offset(row + more, piece) out of offset(row, piece), row below kPerCopy or a multiple of 8
+  /// more and `more` a multiple of kPerCopy.
+  FLEETSIM_DEVICE static int rows_on(int offset_of_row, int more) {
+    return (offset_of_row ^ (more % 8 * 16)) + more * kBytes;
+  }
+};
+
+template <int kHeadDim>
+constexpr std::size_t shared_bytes_needed() {
+  return static_cast<std::size_t>(kQueryTileRows + kSlots * kKeyTileTokens) *
+         Rows<kHeadDim>::kBytes;
+}
+
+FLEETSIM_DEVICE int smaller(int a, int b) { return a < b ? a : b; }
+
+/// Which thread this is; asked for where it is needed, so that nothing that follows from it is kept
+/// in registers over the loop.
+struct Place {
+  int warp, lane;
+};
+FLEETSIM_DEVICE Place place() {
+  const unsigned thread = recomputed(threadIdx.x);
+  return {static_cast<int>(thread / kWarpLanes), static_cast<int>(thread % kWarpLanes)};
+}
+
+/// What one thread knows of its block's work.
+template <int kHeadDim>
+struct Work {
+  using R = Rows<kHeadDim>;
+
+  QueryTile tile;
+  int keys;    // of the sequence
+  int cached;  // of these
+
+  FLEETSIM_DEVICE static int kv_head() { return static_cast<int>(blockIdx.x); }
+
+  /// Page of the 16 tokens that this warp copies of key tile `key_tile`; 0 where there are none.
+  FLEETSIM_DEVICE int page_of(const Parameters& p, int key_tile) const {
+    const int token = key_tile * kKeyTileTokens + place().warp * kCopyTokens;
+    if (token >= keys) return 0;
+    const int* const pages =
+        p.arguments.page_table +
+        static_cast<std::size_t>(recomputed(tile.sequence)) * p.arguments.pages_per_sequence;
+    return pages[token / p.arguments.page_tokens];
+  }
+
+  /// Starts the copy of this warp's 16 tokens of a key tile; tokens beyond the sequence are zeros.
+  FLEETSIM_DEVICE void copy_tile(const Parameters& p, const Bf16* cache, int page, int key_tile,
+                                 unsigned char* slot) const {
+    const Place at = place();
+    const int token = key_tile * kKeyTileTokens + at.warp * kCopyTokens;
+    const int row = at.lane / R::kPieces, piece = at.lane % R::kPieces;
+    const int page_tokens = p.arguments.page_tokens;
+    const std::size_t head_rows =
+        (static_cast<std::size_t>(page) * p.arguments.kv_heads + kv_head()) * page_tokens;
+    const Bf16* from = cache + (head_rows + token % page_tokens + row) * kHeadDim + piece * 8;
+    const int to = R::offset(at.warp * kCopyTokens + row, piece);
+    const int valid = keys - token - row;
+    FLEETSIM_UNROLL
+    for (int r = 0; r < kCopyTokens; r += R::kPerCopy)
+      copy_async_16(slot + R::rows_on(to, r), from + r * kHeadDim, r < valid);
+  }
+
+  /// Starts the copy of this warp's query rows; rows beyond the sequence are zeros.
+  FLEETSIM_DEVICE void copy_query(const Parameters& p, const TileRows& rows,
+                                  unsigned char* shared) const {
+    const Place at = place();
+    const int row = at.lane / R::kPieces, piece = at.lane % R::kPieces;
+    FLEETSIM_UNROLL
+    for (int r = 0; r < kWarpRows; r += R::kPerCopy) {
+      const int own = at.warp * kWarpRows + r + row;
+      const bool valid = cached + rows.token(own) < keys;
+      copy_async_16(shared + R::offset(own, piece),
+                    p.arguments.query + (valid ? query_offset(p, rows, own) + piece * 8 : 0),
+                    valid);
+    }
+  }
+
+  /// Where a row of the tile stands in `query` and `out`.
+  FLEETSIM_DEVICE std::size_t query_offset(const Parameters& p, const TileRows& rows,
+                                           int row) const {
+    return query_row(p, rows, row) * kHeadDim;
+  }
+  FLEETSIM_DEVICE std::size_t query_row(const Parameters& p, const TileRows& rows, int row) const {
+    const int first_token = p.lengths.query_starts[tile.sequence];
+    return static_cast<std::size_t>(first_token + rows.token(row)) * p.arguments.query_heads +
+           kv_head() * p.lengths.group + rows.head(row);
+  }
+
+  /// Keys that a row of the tile sees; rows beyond the sequence are treated as its last token's.
+  FLEETSIM_DEVICE int limit(const Parameters& p, const TileRows& rows, int row) const {
+    if (!p.arguments.causal) return keys;
+    return smaller(keys, cached + rows.token(row) + 1);
+  }
+};
+
+/// Scores of a warp's rows against a key tile.
+template <int kHeadDim>
+FLEETSIM_DEVICE void multiply_query_keys(const unsigned char* query, const unsigned char* keys,
+                                         float (&scores)[kRowBlocks][kKeyBlocks][4]) {
+  using R = Rows<kHeadDim>;
+  const Place at = place();
+  // ldmatrix of Q: rows lane % 16, piece lane / 16; of K: two blocks of 8 keys, two pieces each
+  const int query_offset = R::offset(at.warp * kWarpRows + at.lane % 16, at.lane / 16);
+  const int key_offset = R::offset(at.lane % 8 + at.lane / 16 * 8, at.lane / 8 % 2);
+  FLEETSIM_UNROLL
+  for (int k = 0; k < kHeadDim / 16; ++k) {
+    std::uint32_t q[kRowBlocks][4];
+    FLEETSIM_UNROLL
+    for (int m = 0; m < kRowBlocks; ++m)
+      load_matrix_x4(q[m], query + R::pieces_on(query_offset, 2 * k) + m * kMmaRows * R::kBytes);
+    FLEETSIM_UNROLL
+    for (int n = 0; n < kKeyBlocks; n += 2) {
+      std::uint32_t fragments[4];
+      load_matrix_x4(fragments, keys + R::pieces_on(key_offset, 2 * k) + n * 8 * R::kBytes);
+      const std::uint32_t left[2] = {fragments[0], fragments[1]};
+      const std::uint32_t right[2] = {fragments[2], fragments[3]};
+      FLEETSIM_UNROLL
+      for (int m = 0; m < kRowBlocks; ++m) {
+        mma_bf16(scores[m][n], q[m], left);
+        mma_bf16(scores[m][n + 1], q[m], right);
+      }
+    }
+  }
+}
+
+/// Scores of keys that a row does not see become minus infinity.
+template <int kHeadDim>
+FLEETSIM_DEVICE void mask(const Parameters& p, const Work<kHeadDim>& work, int first_key,
+                          float (&scores)[kRowBlocks][kKeyBlocks][4]) {
+  const Place at = place();
+  const TileRows tile_rows(recomputed(work.tile.number), p.lengths.group);
+  FLEETSIM_UNROLL
+  for (int m = 0; m < kRowBlocks; ++m) {
+    FLEETSIM_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int row = at.warp * kWarpRows + m * kMmaRows + half * 8 + at.lane / 4;
+      // this thread's columns from here on are masked
+      const int end = work.limit(p, tile_rows, row) - first_key - at.lane % 4 * 2;
+      FLEETSIM_UNROLL
+      for (int n = 0; n < kKeyBlocks; ++n) {
+        FLEETSIM_UNROLL
+        for (int i = 0; i < 2; ++i)
+          if (n * 8 + i >= end) scores[m][n][2 * half + i] = float_of_bits(kMinusInfinity);
+      }
+    }
+  }
+}
+
+/// out += P V of a key tile.
+template <int kHeadDim>
+FLEETSIM_DEVICE void multiply_probabilities_values(
+    const std::uint32_t (&probabilities)[kRowBlocks][kKeyBlocks / 2][4],
+    const unsigned char* values, float (&out)[kRowBlocks][kHeadDim / 8][4]) {
+  using R = Rows<kHeadDim>;
+  const Place at = place();
+  const int offset = R::offset(at.lane % 16, at.lane / 16);
+  FLEETSIM_UNROLL
+  for (int k = 0; k < kKeyTileTokens / 16; ++k) {
+    FLEETSIM_UNROLL
+    for (int n = 0; n < kHeadDim / 8; n += 2) {
+      std::uint32_t fragments[4];
+      load_matrix_x4_transposed(fragments, values + R::pieces_on(offset, n) + k * 16 * R::kBytes);
+      const std::uint32_t left[2] = {fragments[0], fragments[1]};
+      const std::uint32_t right[2] = {fragments[2], fragments[3]};
+      FLEETSIM_UNROLL
+      for (int m = 0; m < kRowBlocks; ++m) {
+        mma_bf16(out[m][n], probabilities[m][k], left);
+        mma_bf16(out[m][n + 1], probabilities[m][k], right);
+      }
+    }
+  }
+}
+
+/// The running maximum and sum of a thread's four rows: lane / 4, and 8, 16, 24 below it. Sums are
+/// of this thread's columns only until the end.
+struct RowState {
+  float max[kRowBlocks][2], sum[kRowBlocks][2];
+};
+
+/// Maximum over the four lanes that hold a row.
+FLEETSIM_DEVICE float row_max(float value) {
+  value = fmaxf(value, shuffle_xor(value, 1));
+  return fmaxf(value, shuffle_xor(value, 2));
+}
+
+/// Scores become probabilities relative to the new maximum; what was summed before is rescaled.
+template <int kHeadDim>
+FLEETSIM_DEVICE void online_softmax(float (&scores)[kRowBlocks][kKeyBlocks][4], float scale_log2,
+                                    RowState& rows, float (&out)[kRowBlocks][kHeadDim / 8][4],
+                                    std::uint32_t (&probabilities)[kRowBlocks][kKeyBlocks / 2][4]) {
+  float factor[kRowBlocks][2];
+  bool changed = false;
+  FLEETSIM_UNROLL
+  for (int m = 0; m < kRowBlocks; ++m) {
+    FLEETSIM_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      float largest = rows.max[m][half];
+      FLEETSIM_UNROLL
+      for (int n = 0; n < kKeyBlocks; ++n) {
+        FLEETSIM_UNROLL
+        for (int i = 2 * half; i < 2 * half + 2; ++i) largest = fmaxf(largest, scores[m][n][i]);
+      }
+      largest = row_max(largest);
+      changed = changed || largest != rows.max[m][half];
+      factor[m][half] = exp2_fast((rows.max[m][half] - largest) * scale_log2);
+      rows.max[m][half] = largest;
+    }
+  }
+  if (vote(changed) != 0) {
+    FLEETSIM_UNROLL
+    for (int m = 0; m < kRowBlocks; ++m) {
+      FLEETSIM_UNROLL
+      for (int half = 0; half < 2; ++half) rows.sum[m][half] *= factor[m][half];
+      FLEETSIM_UNROLL
+      for (int n = 0; n < kHeadDim / 8; ++n) {
+        FLEETSIM_UNROLL
+        for (int i = 0; i < 4; ++i) out[m][n][i] *= factor[m][i / 2];
+      }
+    }
+  }
+  FLEETSIM_UNROLL
+  for (int m = 0; m < kRowBlocks; ++m) {
+    const float shift[2] = {-rows.max[m][0] * scale_log2, -rows.max[m][1] * scale_log2};
+    FLEETSIM_UNROLL
+    for (int n = 0; n < kKeyBlocks; ++n) {
+      float p[4];
+      FLEETSIM_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        p[i] = exp2_fast(fmaf(scores[m][n][i], scale_log2, shift[i / 2]));
+        rows.sum[m][i / 2] += p[i];
+      }
+      probabilities[m][n / 2][n % 2 * 2] = pack_bf16(p[0], p[1]);
+      probabilities[m][n / 2][n % 2 * 2 + 1] = pack_bf16(p[2], p[3]);
+    }
+  }
+}
+
+/// Normalises, and writes the warp's rows: through its own query rows in shared memory, so that
+/// global stores are whole rows.
+template <int kHeadDim>
+FLEETSIM_DEVICE void write_rows(const Parameters& p, const Work<kHeadDim>& work,
+                                const RowState& rows,
+                                const float (&out)[kRowBlocks][kHeadDim / 8][4],
+                                unsigned char* shared) {
+  using R = Rows<kHeadDim>;
+  const TileRows tile_rows(recomputed(work.tile.number), p.lengths.group);
+  const Place at = place();
+  const int lane = at.lane;
+  const int first = at.warp * kWarpRows;
+  sync_warp();  // lanes have read their query rows
+  FLEETSIM_UNROLL
+  for (int m = 0; m < kRowBlocks; ++m) {
+    FLEETSIM_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      float sum = rows.sum[m][half];
+      sum += shuffle_xor(sum, 1);
+      sum += shuffle_xor(sum, 2);
+      const float inverse = 1.0F / sum;
+      const int row = first + m * kMmaRows + half * 8 + lane / 4;
+      FLEETSIM_UNROLL
+      for (int n = 0; n < kHeadDim / 8; ++n)
+        *reinterpret_cast<std::uint32_t*>(shared + R::offset(row, n) + lane % 4 * 4) =
+            pack_bf16(out[m][n][2 * half] * inverse, out[m][n][2 * half + 1] * inverse);
+      if (p.arguments.log_sum_exp != nullptr && lane % 4 == 0 &&
+          work.cached + tile_rows.token(row) < work.keys)
+        p.arguments.log_sum_exp[work.query_row(p, tile_rows, row)] =
+            rows.max[m][half] * p.scale_log2 * kLn2 + logf(sum);
+    }
+  }
+  sync_warp();
+  const int row = lane / R::kPieces, piece = lane % R::kPieces;
+  FLEETSIM_UNROLL
+  for (int r = 0; r < kWarpRows; r += R::kPerCopy) {
+    const int own = first + r + row;
+    if (work.cached + tile_rows.token(own) < work.keys)
+      store_16(p.arguments.out + work.query_offset(p, tile_rows, own) + piece * 8,
+               *reinterpret_cast<const uint4*>(shared + R::offset(own, piece)));
+  }
+}
+
+template <int kHeadDim>
+__global__ void __launch_bounds__(kThreads, 2) prefill_attention_kernel(Parameters p) {
+  using R = Rows<kHeadDim>;
+  constexpr int kSlotBytes = kKeyTileTokens * R::kBytes;
+
+  // blockIdx.x, which runs fastest, is the KV head: blocks of one rank are alike in length, and
+  // blocks that run at the same time read the same few sequences' keys
+  Work<kHeadDim> work;
+  work.tile = find_query_tile(p.lengths, static_cast<int>(blockIdx.y), WholeWarp{});
+  if (work.tile.sequence < 0) return;
+  work.cached = p.lengths.cached_lengths[work.tile.sequence];
+  work.keys = work.cached + p.lengths.new_tokens(work.tile.sequence);
+
+  const TileRows tile_rows(work.tile.number, p.lengths.group);
+  const int warp_row = place().warp * kWarpRows;
+  const int tiles =
+      ceil_div(work.limit(p, tile_rows, kQueryTileRows - 1), kKeyTileTokens);  // of keys
+  // every row of the warp sees keys below `seen_by_all`, none those from `seen_by_any` on
+  const bool warp_has_rows = work.cached + tile_rows.token(warp_row) < work.keys;
+  const int seen_by_all = work.limit(p, tile_rows, warp_row);
+  const int seen_by_any = warp_has_rows ? work.limit(p, tile_rows, warp_row + kWarpRows - 1) : 0;
+
+  unsigned char* const query = dynamic_shared_memory();
+  unsigned char* const ring = query + kQueryTileRows * R::kBytes;
+  int slot = 0;  // offset of the ring's slot that holds the tile of keys under way
+  const auto slot_after = [](int offset, int steps) {
+    const int next = offset + steps * kSlotBytes;
+    return next >= kSlots * kSlotBytes ? next - kSlots * kSlotBytes : next;
+  };
+
+  int page = work.page_of(p, 0);
+  work.copy_query(p, tile_rows, query);
+  work.copy_tile(p, p.arguments.key_pages, page, 0, ring);
+  copy_async_commit();
+  work.copy_tile(p, p.arguments.value_pages, page, 0, ring + kSlotBytes);
+  copy_async_commit();
+  page = work.page_of(p, 1);
+
+  RowState rows;
+  float out[kRowBlocks][kHeadDim / 8][4];
+  FLEETSIM_UNROLL
+  for (int m = 0; m < kRowBlocks; ++m) {
+    FLEETSIM_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      rows.max[m][half] = float_of_bits(kMinusInfinity);
+      rows.sum[m][half] = 0;
+    }
+    FLEETSIM_UNROLL
+    for (int n = 0; n < kHeadDim / 8; ++n) {
+      FLEETSIM_UNROLL
+      for (int i = 0; i < 4; ++i) out[m][n][i] = 0;
+    }
+  }
+
+  FLEETSIM_NO_UNROLL
+  for (int tile = 0; tile < tiles; ++tile) {
+    const int first_key = tile * kKeyTileTokens;
+    const bool sees = first_key < seen_by_any;  // the same in all lanes of the warp
+    std::uint32_t probabilities[kRowBlocks][kKeyBlocks / 2][4];
+
+    copy_async_wait<1>();
+    sync_block();
+    if (tile + 1 < tiles)
+      work.copy_tile(p, p.arguments.key_pages, page, tile + 1, ring + slot_after(slot, 2));
+    copy_async_commit();
+    if (sees) {
+      float scores[kRowBlocks][kKeyBlocks][4];
+      FLEETSIM_UNROLL
+      for (int m = 0; m < kRowBlocks; ++m) {
+        FLEETSIM_UNROLL
+        for (int n = 0; n < kKeyBlocks; ++n) {
+          FLEETSIM_UNROLL
+          for (int i = 0; i < 4; ++i) scores[m][n][i] = 0;
+        }
+      }
+      multiply_query_keys<kHeadDim>(query, ring + slot, scores);
+      if (first_key + kKeyTileTokens > seen_by_all) mask(p, work, first_key, scores);
+      online_softmax<kHeadDim>(scores, p.scale_log2, rows, out, probabilities);
+    } else {  // not read; without it they would live in registers from one tile to the next
+      FLEETSIM_UNROLL
+      for (int m = 0; m < kRowBlocks; ++m) {
+        FLEETSIM_UNROLL
+        for (int k = 0; k < kKeyBlocks / 2; ++k) {
+          FLEETSIM_UNROLL
+          for (int i = 0; i < 4; ++i) probabilities[m][k][i] = 0;
+        }
+      }
+    }
+
+    copy_async_wait<1>();
+    sync_block();
+    if (tile + 1 < tiles) {
+      work.copy_tile(p, p.arguments.value_pages, page, tile + 1, ring + slot);
+      page = work.page_of(p, tile + 2);
+    }
+    copy_async_commit();
+    if (sees)
+      multiply_probabilities_values<kHeadDim>(probabilities, ring + slot_after(slot, 1), out);
+    slot = slot_after(slot, 2);
+  }
+  if (warp_has_rows) write_rows<kHeadDim>(p, work, rows, out, query);
+}
+
+}  // namespace
+
+void launch_prefill_attention(const PrefillAttentionArguments& arguments, Stream stream) {
+  const PrefillAttentionArguments& a = arguments;
+  CHECK(a.head_dim == 64 || a.head_dim == 128);
+  CHECK(a.page_tokens >= kCopyTokens && a.page_tokens % kCopyTokens == 0);
+  CHECK(a.kv_heads >= 1 && a.query_heads >= 1 && a.query_heads % a.kv_heads == 0);
+  CHECK(a.query_heads / a.kv_heads <= kGroupMax);
+  CHECK(a.sequences >= 0 && a.total_tokens >= 0 && a.pages_per_sequence >= 0);
+  CHECK(a.softmax_scale > 0);
+  if (a.total_tokens == 0 || a.sequences == 0) return;
+
+  const int group = a.query_heads / a.kv_heads;
+  // rows are counted in 32 bits, and a grid is 65535 blocks high
+  CHECK(static_cast<std::int64_t>(a.total_tokens) * a.query_heads < (std::int64_t{1} << 31));
+  const int tiles = query_tiles_max(a.total_tokens, a.sequences, group);
+  CHECK(tiles <= 65535);
+
+  const Parameters parameters{a,
+                              {a.query_starts, a.cached_lengths, a.sequences, group, a.causal},
+                              a.softmax_scale * kLog2E};
+  LaunchShape shape;
+  shape.grid = dim3{static_cast<unsigned>(a.kv_heads), static_cast<unsigned>(tiles), 1};
+  shape.block = dim3{kThreads, 1, 1};
+  shape.shared_bytes = a.head_dim == 64 ? shared_bytes_needed<64>() : shared_bytes_needed<128>();
+  shape.stream = stream;
+  if (a.head_dim == 64)
+    launch(prefill_attention_kernel<64>, shape, parameters);
+  else
+    launch(prefill_attention_kernel<128>, shape, parameters);
+}
+
+}  // namespace fleetsim::kernels

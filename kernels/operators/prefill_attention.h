@@ -1,0 +1,43 @@
+#pragma once
+// Paged prefill attention: new tokens of a ragged batch attend to their cached context and to each
+// other.
+
+#include "kernels/device/launch.h"
+#include "kernels/device/number_formats.h"
+
+namespace fleetsim::kernels {
+
+/// out = softmax(softmax_scale * Q K^T + mask) V for each sequence and query head. The keys and
+/// values of the new tokens already stand in their pages, behind those of the cached ones: a
+/// sequence with c cached and q new tokens has c + q keys. All pointers are to device memory and
+/// 16-byte aligned; every length is read there, so a captured launch stays valid while lengths
+/// change within total_tokens and sequences.
+struct PrefillAttentionArguments {
+  const Bf16* query = nullptr;        // [total_tokens][query_heads][head_dim]
+  const Bf16* key_pages = nullptr;    // [pages][kv_heads][page_tokens][head_dim]
+  const Bf16* value_pages = nullptr;  // the same
+  const int* page_table = nullptr;  // [sequences][pages_per_sequence]; entries beyond a sequence's
+                                    // keys are not read
+  const int* query_starts = nullptr;  // [sequences + 1]: row of `query` where each sequence begins,
+                                      // ascending from 0; a sequence may have no new tokens
+  const int* cached_lengths = nullptr;  // [sequences]: c of each, >= 0
+  Bf16* out = nullptr;                  // as query; rows from query_starts[sequences] on stay as
+                                        // they are
+  float* log_sum_exp = nullptr;         // [total_tokens][query_heads], natural logarithm, of scaled
+                                        // scores; nullptr: not wanted
+  int sequences = 0;
+  int total_tokens = 0;  // at least query_starts[sequences]
+  int query_heads = 0;   // a multiple of kv_heads, at most 64 times as many
+  int kv_heads = 0;
+  int head_dim = 0;     // 64 or 128
+  int page_tokens = 0;  // a multiple of 16
+  int pages_per_sequence = 0;
+  float softmax_scale = 0;  // > 0, usually 1 / sqrt(head_dim)
+  bool causal = true;       // new token i of a sequence sees c + i + 1 keys; else all c + q
+};
+
+/// Starts it on `stream`; sm_80 or later. CHECKs the arguments. Errors: CudaError.
+/// Source: FlashAttention-2 (Dao 2023), the online softmax of Milakov and Gimelshein (2018).
+void launch_prefill_attention(const PrefillAttentionArguments& arguments, Stream stream);
+
+}  // namespace fleetsim::kernels
