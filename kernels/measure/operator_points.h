@@ -6,6 +6,7 @@
 
 namespace fleetsim::kernels {
 
+PreparedPoint prepare_ceiling(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_gemm(const Point& point, Arena& arena, std::uint64_t seed);
 /// gemm points whose dtype is w4a16.
 PreparedPoint prepare_w4a16_gemm(const Point& point, Arena& arena, std::uint64_t seed);
