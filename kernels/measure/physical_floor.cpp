@@ -37,6 +37,23 @@ double link_ceiling(Link link, const Ceilings& ceilings) {
 
 }  // namespace
 
+const std::vector<CeilingFigure>& ceiling_figures() {
+  static const std::vector<CeilingFigure> figures = {
+      {"hbm_read_gb_s", &Ceilings::hbm_read_gb_s},
+      {"hbm_write_gb_s", &Ceilings::hbm_write_gb_s},
+      {"hbm_copy_gb_s", &Ceilings::hbm_copy_gb_s},
+      {"bf16_tflop_s", &Ceilings::bf16_tflop_s},
+      {"fp8_tflop_s", &Ceilings::fp8_tflop_s},
+      {"h2d_gb_s", &Ceilings::h2d_gb_s},
+      {"d2h_gb_s", &Ceilings::d2h_gb_s},
+      {"both_ways_gb_s", &Ceilings::both_ways_gb_s},
+      {"launch_us", &Ceilings::launch_us},
+      {"graph_launch_us", &Ceilings::graph_launch_us},
+      {"node_us", &Ceilings::node_us},
+  };
+  return figures;
+}
+
 void add_ceiling(Ceilings& ceilings, const MeasuredRow& row) {
   if (row.point.op() != "ceiling") return;
   const std::string& kind = row.point.word("kind");

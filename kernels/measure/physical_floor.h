@@ -1,7 +1,7 @@
 #pragma once
 // The ceilings that a run measured, and the time that no sound measurement of a point lies under.
 
-#include <cstdint>
+#include <vector>
 
 #include "kernels/measure/measured_row.h"
 
@@ -18,6 +18,13 @@ struct Ceilings {
 
   bool operator==(const Ceilings&) const = default;
 };
+
+/// The ceilings' names in a manifest, in its order.
+struct CeilingFigure {
+  const char* name;
+  double Ceilings::*value;
+};
+const std::vector<CeilingFigure>& ceiling_figures();
 
 /// Takes a row into account when it is one of `ceiling`.
 void add_ceiling(Ceilings& ceilings, const MeasuredRow& row);

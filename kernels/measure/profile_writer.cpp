@@ -1,5 +1,6 @@
-// Every row goes to its file at once and the manifest is written anew beside the old one and takes
-// its name, so that at any moment the folder holds a manifest that describes its tables.
+// Every row goes to its file at once, then the manifest is written anew beside the old one and
+// takes its name. The manifest counts the bytes of each table that it vouches for, so that a run
+// killed between the two leaves a folder that can be loaded without that last row.
 
 #include "kernels/measure/profile_writer.h"
 
@@ -143,21 +144,13 @@ std::string list_text(const std::vector<std::string>& words) {
   return "[" + text + "]";
 }
 
-std::string ceilings_text(const Ceilings& c) {
-  const std::pair<const char*, double> figures[] = {{"hbm_read_gb_s", c.hbm_read_gb_s},
-                                                    {"hbm_write_gb_s", c.hbm_write_gb_s},
-                                                    {"hbm_copy_gb_s", c.hbm_copy_gb_s},
-                                                    {"bf16_tflop_s", c.bf16_tflop_s},
-                                                    {"fp8_tflop_s", c.fp8_tflop_s},
-                                                    {"h2d_gb_s", c.h2d_gb_s},
-                                                    {"d2h_gb_s", c.d2h_gb_s},
-                                                    {"both_ways_gb_s", c.both_ways_gb_s},
-                                                    {"launch_us", c.launch_us},
-                                                    {"graph_launch_us", c.graph_launch_us},
-                                                    {"node_us", c.node_us}};
+std::string ceilings_text(const Ceilings& ceilings) {
   std::string text;
-  for (const auto& [name, value] : figures)
-    text += std::string("  ") + name + ": " + (value > 0 ? number_text(value) : "null") + "\n";
+  for (const CeilingFigure& figure : ceiling_figures()) {
+    const double value = ceilings.*figure.value;
+    text +=
+        std::string("  ") + figure.name + ": " + (value > 0 ? number_text(value) : "null") + "\n";
+  }
   return text;
 }
 
@@ -227,7 +220,7 @@ ProfileWriter::Table& ProfileWriter::table_of(const OperatorAxes& family) {
   const std::string path = folder_ + "/" + family.file;
   std::FILE* file = std::fopen(path.c_str(), "wb");
   if (file == nullptr) fail(path, "cannot open", errno);
-  tables_.push_back({&family, file, {}, 0});
+  tables_.push_back({&family, file, {}, 0, 0});
   append(tables_.back(), csv_header(family) + "\n");
   return tables_.back();
 }
@@ -235,6 +228,7 @@ ProfileWriter::Table& ProfileWriter::table_of(const OperatorAxes& family) {
 void ProfileWriter::append(Table& table, const std::string& line) {
   write_all(table.file, folder_ + "/" + table.family->file, line);
   table.hash.add(line);
+  table.bytes += std::ssize(line);
 }
 
 void ProfileWriter::add(const MeasuredRow& row) {
@@ -318,6 +312,7 @@ std::string ProfileWriter::manifest() const {
     text += "  - file: " + table.family->file + "\n";
     text += "    op: " + table.family->op + "\n";
     text += "    rows: " + std::to_string(table.rows) + "\n";
+    text += "    bytes: " + std::to_string(table.bytes) + "\n";
     text += "    sha256: \"" + table.hash.hex() + "\"\n";
     text += "    axes: " + list_text(axes) + "\n    units: " + units_text + "\n";
   }

@@ -66,7 +66,7 @@ class ProfileWriter {
     const OperatorAxes* family = nullptr;
     std::FILE* file = nullptr;
     Sha256 hash;  // of the bytes written so far
-    std::int64_t rows = 0;
+    std::int64_t bytes = 0, rows = 0;
   };
   Table& table_of(const OperatorAxes& family);
   void append(Table& table, const std::string& line);
