@@ -84,28 +84,34 @@ bool RowOutputBuffer::guards_intact() const {
 
 CheckReport RowOutputBuffer::compared(std::string what,
                                       const std::vector<double>& reference) const {
-  if (format_ != RowFormat::bf16) return compared_codes(std::move(what), reference);
-  std::vector<float> values;
-  for (const Bf16 value : values_.values()) values.push_back(to_float(value));
-  return report_of(std::move(what), compare(values, reference), 4e-3);
+  const RowValues rows{
+      format_,         width_,
+      tensor_scale_,   values_.values(),
+      codes_.values(), format_ == RowFormat::token_e4m3 ? scales_.values() : std::vector<float>{}};
+  return compare_rows(std::move(what), rows, reference);
 }
 
-CheckReport RowOutputBuffer::compared_codes(std::string what,
-                                            const std::vector<double>& reference) const {
-  const std::vector<float> scales = scales_.values();
+CheckReport compare_rows(std::string what, const RowValues& rows,
+                         const std::vector<double>& reference) {
+  if (rows.format == RowFormat::bf16) {
+    std::vector<float> values;
+    for (const Bf16 value : rows.values) values.push_back(to_float(value));
+    return report_of(std::move(what), compare(values, reference), 4e-3);
+  }
   std::optional<double> tensor_scale;
-  if (format_ == RowFormat::tensor_e4m3) tensor_scale = static_cast<double>(tensor_scale_);
-  const QuantisedRows expected =
-      reference_quantise_rows(reference, width_, tensor_scale, static_cast<double>(kE4m3ScaleMin));
+  if (rows.format == RowFormat::tensor_e4m3) tensor_scale = static_cast<double>(rows.tensor_scale);
+  const QuantisedRows expected = reference_quantise_rows(reference, rows.width, tensor_scale,
+                                                         static_cast<double>(kE4m3ScaleMin));
   CheckReport report{std::move(what), 0, 1e-4, ""};
-  report.error = share_of_other_codes(codes_.values(), expected.scaled, report.problem);
-  if (format_ == RowFormat::token_e4m3)
-    for (std::size_t token = 0; token < scales.size(); ++token)
-      // written so that a NaN fails
-      if (!(std::fabs(static_cast<double>(scales[token]) / expected.scales[token] - 1) <= 1e-6))
-        report.problem = "the scale of token " + std::to_string(token) + " is " +
-                         std::to_string(scales[token]) + " instead of " +
-                         std::to_string(expected.scales[token]);
+  report.error = share_of_other_codes(rows.codes, expected.scaled, report.problem);
+  if (rows.format != RowFormat::token_e4m3) return report;
+  CHECK(rows.scales.size() == expected.scales.size());
+  for (std::size_t token = 0; token < rows.scales.size(); ++token)
+    // written so that a NaN fails
+    if (!(std::fabs(static_cast<double>(rows.scales[token]) / expected.scales[token] - 1) <= 1e-6))
+      report.problem = "the scale of token " + std::to_string(token) + " is " +
+                       std::to_string(rows.scales[token]) + " instead of " +
+                       std::to_string(expected.scales[token]);
   return report;
 }
 

@@ -13,6 +13,21 @@ namespace fleetsim::kernels {
 enum class RowFormat { bf16, token_e4m3, tensor_e4m3 };
 const char* name_of(RowFormat format);
 
+/// An output of [tokens][width], or some of its rows, on the host.
+struct RowValues {
+  RowFormat format = RowFormat::bf16;
+  int width = 0;
+  float tensor_scale = 0;     // of tensor_e4m3
+  std::vector<Bf16> values;   // of bf16
+  std::vector<E4m3> codes;    // of the others
+  std::vector<float> scales;  // of token_e4m3: [tokens]
+};
+/// The rule of kernels-and-cost-models §4.7. bf16: relative L2 error at most 4e-3, no NaN. e4m3:
+/// the share of codes that differ is at most 1e-4 (of fewer than 10,000 codes: one), none by more
+/// than a neighbour; token scales are within 1e-6.
+CheckReport compare_rows(std::string what, const RowValues& rows,
+                         const std::vector<double>& reference);
+
 /// Device memory for an output of [tokens][width], poisoned and guarded.
 class RowOutputBuffer {
  public:
@@ -23,14 +38,9 @@ class RowOutputBuffer {
   std::vector<std::uint8_t> bytes() const;
   void poison();
   bool guards_intact() const;
-  /// The rule of kernels-and-cost-models §4.7. bf16: relative L2 error at most 4e-3, no NaN. e4m3:
-  /// the share of codes that differ is at most 1e-4 (of fewer than 10,000 codes: one), none by more
-  /// than a neighbour; token scales are within 1e-6.
   CheckReport compared(std::string what, const std::vector<double>& reference) const;
 
  private:
-  CheckReport compared_codes(std::string what, const std::vector<double>& reference) const;
-
   RowFormat format_;
   int width_;
   float tensor_scale_;

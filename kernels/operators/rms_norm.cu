@@ -1,7 +1,9 @@
 // A row belongs to a team of whole warps, which hold it in registers (packed bf16) between the sum
 // of squares and the output, so that memory is passed once. Short rows share a block.
 
+#include "kernels/device/memory_access.h"
 #include "kernels/device/warp.h"
+#include "kernels/operators/row_pieces.h"
 #include "kernels/operators/rms_norm.h"
 
 namespace fleetsim::kernels {

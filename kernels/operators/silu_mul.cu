@@ -1,7 +1,9 @@
 // Where no row needs its maximum, pieces of eight elements are spread over all threads whatever row
 // they are of; a scale a token asks for a block a row, which holds its values in registers.
 
+#include "kernels/device/memory_access.h"
 #include "kernels/device/warp.h"
+#include "kernels/operators/row_pieces.h"
 #include "kernels/operators/silu_mul.h"
 
 namespace fleetsim::kernels {
