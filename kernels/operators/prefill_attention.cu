@@ -302,7 +302,7 @@ FLEETSIM_DEVICE void online_softmax(float (&scores)[kRowBlocks][kKeyBlocks][4], 
 }
 
 /// Normalises, and writes the warp's rows: through its own query rows in shared memory, so that
-/// global stores are whole rows.
+/// global stores are whole rows. Barriers of the loop lie behind the last read of these.
 template <int kHeadDim>
 FLEETSIM_DEVICE void write_rows(const Parameters& p, const Work<kHeadDim>& work,
                                 const RowState& rows,
@@ -313,7 +313,6 @@ FLEETSIM_DEVICE void write_rows(const Parameters& p, const Work<kHeadDim>& work,
   const Place at = place();
   const int lane = at.lane;
   const int first = at.warp * kWarpRows;
-  sync_warp();  // lanes have read their query rows
   FLEETSIM_UNROLL
   for (int m = 0; m < kRowBlocks; ++m) {
     FLEETSIM_UNROLL
@@ -449,21 +448,26 @@ __global__ void __launch_bounds__(kThreads, 2) prefill_attention_kernel(Paramete
 
 }  // namespace
 
+bool prefill_attention_supports(const PrefillAttentionArguments& arguments,
+                                std::int64_t total_tokens) {
+  const PrefillAttentionArguments& a = arguments;
+  if (a.head_dim != 64 && a.head_dim != 128) return false;
+  if (a.page_tokens < kCopyTokens || a.page_tokens % kCopyTokens != 0) return false;
+  if (a.kv_heads < 1 || a.query_heads < 1 || a.query_heads % a.kv_heads != 0) return false;
+  const std::int64_t group = a.query_heads / a.kv_heads;
+  if (group > kGroupMax || a.sequences < 0 || total_tokens < 0) return false;
+  // rows are counted in 32 bits, and a grid is 65535 blocks high
+  return total_tokens <= std::int64_t{kPrefillTilesMax} * kQueryTileRows / group &&
+         total_tokens * group / kQueryTileRows + a.sequences <= kPrefillTilesMax;
+}
+
 void launch_prefill_attention(const PrefillAttentionArguments& arguments, Stream stream) {
   const PrefillAttentionArguments& a = arguments;
-  CHECK(a.head_dim == 64 || a.head_dim == 128);
-  CHECK(a.page_tokens >= kCopyTokens && a.page_tokens % kCopyTokens == 0);
-  CHECK(a.kv_heads >= 1 && a.query_heads >= 1 && a.query_heads % a.kv_heads == 0);
-  CHECK(a.query_heads / a.kv_heads <= kGroupMax);
-  CHECK(a.sequences >= 0 && a.total_tokens >= 0 && a.pages_per_sequence >= 0);
-  CHECK(a.softmax_scale > 0);
+  CHECK(prefill_attention_supports(a, a.total_tokens));
+  CHECK(a.softmax_scale > 0 && a.pages_per_sequence >= 0);
   if (a.total_tokens == 0 || a.sequences == 0) return;
-
   const int group = a.query_heads / a.kv_heads;
-  // rows are counted in 32 bits, and a grid is 65535 blocks high
-  CHECK(static_cast<std::int64_t>(a.total_tokens) * a.query_heads < (std::int64_t{1} << 31));
   const int tiles = query_tiles_max(a.total_tokens, a.sequences, group);
-  CHECK(tiles <= 65535);
 
   const Parameters parameters{a,
                               {a.query_starts, a.cached_lengths, a.sequences, group, a.causal},

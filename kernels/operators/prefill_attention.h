@@ -36,7 +36,17 @@ struct PrefillAttentionArguments {
   bool causal = true;       // new token i of a sequence sees c + i + 1 keys; else all c + q
 };
 
-/// Starts it on `stream`; sm_80 or later. CHECKs the arguments. Errors: CudaError.
+/// Tiles of 128 (new token, query head) rows that one launch can compute for a KV head; a batch
+/// needs at most total_tokens * query_heads / kv_heads / 128 + sequences.
+inline constexpr int kPrefillTilesMax = 65535;
+
+/// Whether the kernel takes these heads, pages and numbers of sequences and `total_tokens` (which
+/// arguments.total_tokens need not be able to hold); other fields are not looked at.
+bool prefill_attention_supports(const PrefillAttentionArguments& arguments,
+                                std::int64_t total_tokens);
+
+/// Starts it on `stream`; sm_80 or later. CHECKs that the arguments are supported and sound.
+/// Errors: CudaError.
 /// Source: FlashAttention-2 (Dao 2023), the online softmax of Milakov and Gimelshein (2018).
 void launch_prefill_attention(const PrefillAttentionArguments& arguments, Stream stream);
 

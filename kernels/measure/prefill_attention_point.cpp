@@ -1,0 +1,205 @@
+// Points of `prefill_attention`: shuffled page tables, pools drawn on the device, a sample of
+// (token, KV head) pairs in float64.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <set>
+
+#include "kernels/checks/check.h"
+#include "kernels/device/device_memory.h"
+#include "kernels/measure/operator_points.h"
+#include "kernels/operators/prefill_attention.h"
+#include "kernels/reference/attention.h"
+
+namespace fleetsim::kernels {
+namespace {
+
+/// Pairs that the check computes in float64 with all query heads of their group: the last token of
+/// the longest context, the first token, others by chance. Each copies its head's keys to the host.
+constexpr int kSampledPairs = 6;
+
+struct Prefill {
+  PageTable table;                 // of keys: cached and new tokens
+  std::vector<int> query_starts;   // [sequences + 1]
+  std::vector<AttentionRow> rows;  // a new token each
+  std::vector<PrefillAttentionArguments> sets;
+
+  std::size_t width() const {
+    return static_cast<std::size_t>(sets[0].query_heads) * sets[0].head_dim;
+  }
+};
+
+std::vector<int> narrowed(const std::vector<std::int64_t>& lengths) {
+  return {lengths.begin(), lengths.end()};
+}
+
+const int* take_integers(const std::vector<int>& values, Arena& arena) {
+  int* memory = arena.take<int>(values.size());
+  copy_to_device(memory, values.data(), values.size() * sizeof(int));
+  return memory;
+}
+
+/// The keys or values of one sequence and KV head, page after page: [pages][page_tokens][head_dim].
+std::vector<float> head_of_cache(const Prefill& prefill, const Bf16* cache, int sequence,
+                                 int kv_head) {
+  const PrefillAttentionArguments& a = prefill.sets[0];
+  const std::size_t page = static_cast<std::size_t>(a.page_tokens) * a.head_dim;
+  const int pages =
+      ceil_div(prefill.table.lengths[static_cast<std::size_t>(sequence)], a.page_tokens);
+  std::vector<Bf16> bits(static_cast<std::size_t>(pages) * page);
+  for (int i = 0; i < pages; ++i) {
+    const std::size_t number =
+        static_cast<std::size_t>(prefill.table.page_of(sequence, i * a.page_tokens));
+    copy_to_host(bits.data() + static_cast<std::size_t>(i) * page,
+                 cache + (number * a.kv_heads + kv_head) * page, page * sizeof(Bf16));
+  }
+  std::vector<float> values(bits.size());
+  std::transform(bits.begin(), bits.end(), values.begin(), [](Bf16 v) { return to_float(v); });
+  return values;
+}
+
+/// The elements of one new token that belong to the group of a KV head.
+std::vector<float> group_of_row(const Prefill& prefill, const Bf16* matrix, std::size_t row,
+                                int kv_head) {
+  const PrefillAttentionArguments& a = prefill.sets[0];
+  const std::size_t count = prefill.width() / static_cast<std::size_t>(a.kv_heads);
+  std::vector<Bf16> bits(count);
+  copy_to_host(bits.data(), matrix + row * prefill.width() + kv_head * count, count * sizeof(Bf16));
+  std::vector<float> values(count);
+  std::transform(bits.begin(), bits.end(), values.begin(), [](Bf16 v) { return to_float(v); });
+  return values;
+}
+
+std::vector<double> reference_of(const Prefill& prefill, std::size_t row, int kv_head) {
+  const PrefillAttentionArguments& a = prefill.sets[0];
+  const AttentionRow& seen = prefill.rows[row];
+  AttentionInputs inputs;
+  inputs.shape = {a.query_heads / a.kv_heads, 1, a.head_dim, static_cast<double>(a.softmax_scale)};
+  inputs.rows = {{0, seen.visible}};
+  inputs.queries = group_of_row(prefill, a.query, row, kv_head);
+  inputs.keys = head_of_cache(prefill, a.key_pages, seen.sequence, kv_head);
+  inputs.values = head_of_cache(prefill, a.value_pages, seen.sequence, kv_head);
+  PageTable& table = inputs.table;  // the pages were put in order
+  table.page_tokens = a.page_tokens;
+  table.lengths = {prefill.table.lengths[static_cast<std::size_t>(seen.sequence)]};
+  table.pool_pages = table.row_pages = ceil_div(table.lengths[0], a.page_tokens);
+  for (int page = 0; page < table.pool_pages; ++page) table.pages.push_back(page);
+  return reference_attention(inputs).out;
+}
+
+/// NaN where the kernel wrote nothing.
+bool all_finite(const Bf16* out, std::size_t count) {
+  constexpr std::size_t kPiece = 8 << 20;
+  std::vector<Bf16> bits(std::min(count, kPiece));
+  for (std::size_t at = 0; at < count; at += kPiece) {
+    const std::size_t here = std::min(kPiece, count - at);
+    copy_to_host(bits.data(), out + at, here * sizeof(Bf16));
+    for (std::size_t i = 0; i < here; ++i)
+      if ((bits[i].bits & 0x7f80) == 0x7f80) return false;  // the exponent of NaN and infinity
+  }
+  return true;
+}
+
+/// Runs set 0 on a poisoned output.
+double check_error(const Prefill& prefill, std::uint64_t seed) {
+  const PrefillAttentionArguments& a = prefill.sets[0];
+  const std::size_t rows = prefill.rows.size();
+  device_fill(a.out, 0xFF, rows * prefill.width() * sizeof(Bf16), {});
+  launch_prefill_attention(a, {});
+  device_synchronize();
+  if (!all_finite(a.out, rows * prefill.width())) return std::numeric_limits<double>::infinity();
+  if (rows == 0) return 0;
+
+  RandomInputs random(seed, "prefill_attention sample");
+  const auto longest = std::max_element(
+      prefill.rows.begin(), prefill.rows.end(),
+      [](const AttentionRow& x, const AttentionRow& y) { return x.visible < y.visible; });
+  std::set<std::pair<std::size_t, int>> pairs = {
+      {static_cast<std::size_t>(longest - prefill.rows.begin()), 0}, {0, a.kv_heads - 1}};
+  for (int i = static_cast<int>(pairs.size()); i < kSampledPairs; ++i)
+    pairs.emplace(random.below(static_cast<std::uint32_t>(rows)),
+                  static_cast<int>(random.below(static_cast<std::uint32_t>(a.kv_heads))));
+  std::vector<float> out;
+  std::vector<double> reference;
+  for (const auto& [row, kv_head] : pairs) {
+    const std::vector<float> own = group_of_row(prefill, a.out, row, kv_head);
+    const std::vector<double> exact = reference_of(prefill, row, kv_head);
+    out.insert(out.end(), own.begin(), own.end());
+    reference.insert(reference.end(), exact.begin(), exact.end());
+  }
+  return compare(out, reference).relative_error;
+}
+
+}  // namespace
+
+PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::uint64_t seed) {
+  PrefillAttentionArguments shape;
+  shape.query_heads = static_cast<int>(point.integer("query_heads"));
+  shape.kv_heads = static_cast<int>(point.integer("kv_heads"));
+  shape.head_dim = static_cast<int>(point.integer("head_dim"));
+  shape.page_tokens = static_cast<int>(point.integer("page_tokens"));
+  shape.causal = point.integer("causal") == 1;
+  shape.softmax_scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim));
+  const std::vector<int> new_lengths = narrowed(point.lengths("new_lengths"));
+  const std::vector<int> cached_lengths = narrowed(point.lengths("cached_lengths"));
+  shape.sequences = static_cast<int>(new_lengths.size());
+
+  const auto prefill = std::make_shared<Prefill>();
+  prefill->query_starts.push_back(0);
+  std::vector<int> keys;
+  std::int64_t total = 0;
+  for (std::size_t i = 0; i < new_lengths.size(); ++i) {
+    total += new_lengths[i];
+    prefill->query_starts.push_back(static_cast<int>(total));
+    keys.push_back(new_lengths[i] + cached_lengths[i]);
+  }
+  if (!prefill_attention_supports(shape, total))
+    throw NotSupportedHere(
+        "the prefill kernel takes heads of 64 or 128 elements, pages of a multiple of 16 tokens, "
+        "at most 64 query heads per KV head and " +
+        std::to_string(kPrefillTilesMax) + " tiles of 128 rows");
+  shape.total_tokens = static_cast<int>(total);
+
+  RandomInputs random(seed, "prefill_attention pages");
+  prefill->table = shuffled_page_table(keys, shape.page_tokens, random);
+  prefill->rows = prefill_rows(new_lengths, cached_lengths, shape.causal);
+  shape.pages_per_sequence = prefill->table.row_pages;
+  shape.page_table = take_integers(prefill->table.pages, arena);
+  shape.query_starts = take_integers(prefill->query_starts, arena);
+  shape.cached_lengths = take_integers(cached_lengths, arena);
+
+  const std::size_t head_dim = static_cast<std::size_t>(shape.head_dim);
+  const std::size_t rows = static_cast<std::size_t>(total) * shape.query_heads * head_dim;
+  const std::size_t pool = static_cast<std::size_t>(prefill->table.pool_pages) * shape.kv_heads *
+                           shape.page_tokens * head_dim;
+  const int copies = rotation_copies(2 * (rows + pool) * sizeof(Bf16));
+  for (int copy = 0; copy < copies; ++copy) {
+    const std::uint64_t own_seed = seed + 3 * static_cast<std::uint64_t>(copy);
+    Bf16* query = arena.take<Bf16>(rows);
+    Bf16* key_pages = arena.take<Bf16>(pool);
+    Bf16* value_pages = arena.take<Bf16>(pool);
+    fill_normal(query, rows, 1.0F, own_seed, {});
+    fill_normal(key_pages, pool, 1.0F, own_seed + 1, {});
+    fill_normal(value_pages, pool, 1.0F, own_seed + 2, {});
+    PrefillAttentionArguments set = shape;
+    set.query = query;
+    set.key_pages = key_pages;
+    set.value_pages = value_pages;
+    set.out = arena.take<Bf16>(rows);
+    prefill->sets.push_back(set);
+  }
+  device_synchronize();
+
+  PreparedPoint prepared;
+  prepared.copies = copies;
+  prepared.launch = [prefill](Stream stream, int copy) {
+    launch_prefill_attention(prefill->sets[static_cast<std::size_t>(copy)], stream);
+  };
+  prepared.check_error = [prefill, seed] { return check_error(*prefill, seed); };
+  prepared.error_limit = 5e-3;
+  return prepared;
+}
+
+}  // namespace fleetsim::kernels
