@@ -193,4 +193,13 @@ FLEETSIM_BOTH std::uint32_t e4m3_pair_to_half(std::uint16_t codes) {
 #endif
 }
 
+/// Bytes 0, 2, 1, 3 of a word: two pairs become the pair of first and the pair of second bytes.
+FLEETSIM_BOTH std::uint32_t swap_inner_bytes(std::uint32_t word) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(word, 0, 0x3120);
+#else
+  return (word & 0xff0000ffU) | (word & 0xff00U) << 8 | (word >> 8 & 0xff00U);
+#endif
+}
+
 }  // namespace fleetsim::kernels
