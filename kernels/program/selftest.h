@@ -1,0 +1,19 @@
+#pragma once
+// --selftest: every operator against float64 on the GPU, as a table.
+
+#include <cstdint>
+#include <string>
+
+namespace fleetsim::kernels {
+
+/// True when there are checks of that name; empty means all.
+bool has_checks(const std::string& only_op);
+/// Names of all operators with checks, "decode_attention, ...".
+std::string checked_operators();
+
+/// Runs all checks, or those of `only_op`, at the device's scale and prints a line a case: verdict,
+/// operator, error, limit, case. An operator that needs what this machine has not is skipped with a
+/// word. Returns 0, or 1 when a case failed, an operator could not be run or none was.
+int run_selftest(const std::string& only_op, std::uint64_t seed);
+
+}  // namespace fleetsim::kernels
