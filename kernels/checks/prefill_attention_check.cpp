@@ -189,17 +189,17 @@ std::vector<PrefillCase> cases_at(Scale scale) {
   if (scale == Scale::device) {
     const std::vector<PrefillCase> big = {
         {32, 8, 128, 16, {2048}, {0}, true, 0, 48},
-        {32, 8, 128, 64, {1000, 1, 0, 3000, 17}, {1000, 8191, 5, 0, 30001}, true, 0, 48},
+        {32, 8, 128, 64, {1000, 1, 0, 3000, 17}, {1000, 8191, 5, 0, 30001}, true, 0, 16},
         {32, 8, 128, 16, {777}, {4095}, false, 0, 24},
-        {64, 8, 128, 16, {512, 512}, {8192, 4096}, true, 128, 24},
+        {64, 8, 128, 16, {512, 512}, {8192, 4096}, true, 128, 12},
         {64, 8, 64, 64, {4097}, {63}, true, 0, 24},
         {16, 16, 64, 16, {1500, 700}, {0, 100}, true, 0, 24},
         {8, 1, 128, 64, {16384}, {0}, true, 0, 32},
     };
     cases.insert(cases.end(), big.begin(), big.end());
-    PrefillCase many{32, 8, 128, 16, {}, {}, true, 0, 700};  // a batch of many short chunks
+    PrefillCase many{8, 2, 128, 16, {}, {}, true, 0, 400};  // a batch of many short chunks
     RandomInputs random(1, "prefill_attention many");
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < 150; ++i) {
       many.new_lengths.push_back(static_cast<int>(random.below(40)));
       many.cached_lengths.push_back(static_cast<int>(random.below(600)));
     }

@@ -42,9 +42,34 @@ constexpr std::uint32_t kMinusInfinity = 0xff800000U;
 
 static_assert(kCopyTokens == 16, "pages are multiples of what a warp copies");
 
+/// Where tokens stand in pages of a multiple of 16 tokens, by a multiplication. With n pieces of 16
+/// tokens before a token, d in a page and the error e < d of the inverse, n / d is exact while
+/// n * e < 2^31: to half a billion tokens of context in pages of 1024.
+class PagePlaces {
+ public:
+  explicit PagePlaces(int page_tokens)
+      : pieces_(static_cast<std::uint32_t>(page_tokens / kCopyTokens)),
+        inverse_((kOne + pieces_ - 1) / pieces_) {}
+  /// Which page of its sequence holds `token`, a multiple of 16.
+  FLEETSIM_DEVICE int page(int token) const {
+    const std::uint64_t n = static_cast<std::uint32_t>(token) / kCopyTokens;
+    return static_cast<int>(n * inverse_ >> kShift);
+  }
+  /// Where in its page.
+  FLEETSIM_DEVICE int offset(int token) const {
+    return token - page(token) * static_cast<int>(pieces_) * kCopyTokens;
+  }
+
+ private:
+  static constexpr int kShift = 31;
+  static constexpr std::uint32_t kOne = 1U << kShift;
+  std::uint32_t pieces_, inverse_;
+};
+
 struct Parameters {
   PrefillAttentionArguments arguments;
   PrefillLengths lengths;
+  PagePlaces places;
   float scale_log2;  // softmax_scale * log2(e)
 };
 
@@ -106,7 +131,7 @@ struct Work {
     const int* const pages =
         p.arguments.page_table +
         static_cast<std::size_t>(recomputed(tile.sequence)) * p.arguments.pages_per_sequence;
-    return pages[token / p.arguments.page_tokens];
+    return pages[p.places.page(token)];
   }
 
   /// Starts the copy of this warp's 16 tokens of a key tile; tokens beyond the sequence are zeros.
@@ -115,10 +140,10 @@ struct Work {
     const Place at = place();
     const int token = key_tile * kKeyTileTokens + at.warp * kCopyTokens;
     const int row = at.lane / R::kPieces, piece = at.lane % R::kPieces;
-    const int page_tokens = p.arguments.page_tokens;
     const std::size_t head_rows =
-        (static_cast<std::size_t>(page) * p.arguments.kv_heads + kv_head()) * page_tokens;
-    const Bf16* from = cache + (head_rows + token % page_tokens + row) * kHeadDim + piece * 8;
+        (static_cast<std::size_t>(page) * p.arguments.kv_heads + kv_head()) *
+        p.arguments.page_tokens;
+    const Bf16* from = cache + (head_rows + p.places.offset(token) + row) * kHeadDim + piece * 8;
     const int to = R::offset(at.warp * kCopyTokens + row, piece);
     const int valid = keys - token - row;
     FLEETSIM_UNROLL
@@ -471,6 +496,7 @@ void launch_prefill_attention(const PrefillAttentionArguments& arguments, Stream
 
   const Parameters parameters{a,
                               {a.query_starts, a.cached_lengths, a.sequences, group, a.causal},
+                              PagePlaces(a.page_tokens),
                               a.softmax_scale * kLog2E};
   LaunchShape shape;
   shape.grid = dim3{static_cast<unsigned>(a.kv_heads), static_cast<unsigned>(tiles), 1};
