@@ -11,6 +11,7 @@
 #include <string>
 
 #include "sim/app/built_in_text.h"
+#include "sim/app/calibrate_command.h"
 #include "sim/app/run_command.h"
 #include "sim/app/scenario_argument.h"
 #include "sim/fleet/deployment.h"
@@ -143,10 +144,44 @@ void add_report(CLI::App& app, std::string& folder, Action& action) {
   command.callback([&] { action = [&folder] { return report_command(folder); }; });
 }
 
+void add_calibrate(CLI::App& app, CalibrateOptions& options, Action& action) {
+  CLI::App& calibrate =
+      add_command(app, "calibrate", "Measure a GPU", "fleetsim calibrate bench --quick");
+  calibrate.require_subcommand(1);
+  CLI::App& bench = add_command(
+      calibrate, "bench",
+      "Measure the kernels of an iteration on this machine's GPU and write a profile folder.\n"
+      "Ceilings come first, then the most valuable points of every operator; each kernel is "
+      "checked\n"
+      "before it is timed. Clocks are read, never set. Needs fleetsim-kernels, which is built "
+      "where\n"
+      "a CUDA compiler is.",
+      "fleetsim calibrate bench --quick --out my-gpu\n"
+      "  fleetsim calibrate bench --points > points.jsonl   # for a GPU machine without fleetsim,\n"
+      "  fleetsim-kernels --jobs < points.jsonl             # and there");
+  bench.get_formatter()->column_width(24);
+  CLI::Option* quick = bench.add_flag("--quick", options.quick, "the coarse grid, about a minute");
+  bench
+      .add_flag_callback(
+          "--full", [] {}, "the whole grid, at most eight minutes (the default)")
+      ->excludes(quick);
+  bench.add_option("--only", options.only, "one operator, behind the ceilings; e.g. gemm");
+  bench.add_option("--out", options.out,
+                   "folder of the profile (default: hw_models/profiles/<gpu>/<date>)");
+  bench.add_option("--budget", options.budget,
+                   "device time to spend (default: 480s; with --quick 120s)");
+  bench.add_option("--seed", options.seed, "of inputs and of the points' order")
+      ->capture_default_str();
+  bench.add_flag("--force", options.force, "overwrite the profile that the folder holds");
+  bench.add_flag("--points", options.points, "print the points as job lines; measure nothing");
+  bench.callback([&] { action = [&options] { return bench_command(options); }; });
+}
+
 }  // namespace
 
 int run_command_line(int argc, const char* const* argv) {
   RunOptions options;
+  CalibrateOptions calibrate_options;
   std::string name;
   Action action;
   CLI::App app("fleetsim: how many GPUs, of which kind, set up how, does an LLM service need?",
@@ -154,7 +189,8 @@ int run_command_line(int argc, const char* const* argv) {
   app.set_version_flag("--version", std::string("fleetsim ") + fleetsim_version());
   app.footer(
       "Example:\n  fleetsim run chat-2k-rps\n\n"
-      "Exit codes: 0 done, 1 internal error, 2 bad input or usage, 3 SLO missed (--check-slo).");
+      "Exit codes: 0 done, 1 internal error, 2 bad input or usage, 3 SLO missed (--check-slo).\n"
+      "calibrate bench: 1 a check failed or the measurement broke off, 2 no GPU, 130 Ctrl-C.");
   app.require_subcommand(1);
   add_run(app, options, action);
   add_check(app, options, action);
@@ -163,6 +199,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_list(app, action);
   add_show(app, name, action);
   add_report(app, name, action);
+  add_calibrate(app, calibrate_options, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

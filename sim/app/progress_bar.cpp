@@ -54,6 +54,21 @@ void ProgressBar::further_run_done(const std::string& what) {
   show(fmt::format("further runs for {}: {} done", what, further_));
 }
 
+void ProgressBar::points_at(std::int64_t done, std::int64_t of, const std::string& what) {
+  constexpr std::size_t kWhatMax = 60;  // so that the line fits most terminals
+  if (!on_ || of <= 0) return;
+  const std::scoped_lock lock(mutex_);
+  const auto clock = std::chrono::steady_clock::now();
+  if (clock - shown_ < kPause) return;
+  shown_ = clock;
+  const double elapsed = std::chrono::duration<double>(clock - started_).count();
+  const double share = std::clamp(static_cast<double>(done) / static_cast<double>(of), 0.0, 1.0);
+  const std::string rate = elapsed > 0 ? number_text(static_cast<double>(done) / elapsed, 2) : "0";
+  const std::string left = share > 0.01 ? duration_text(elapsed * (1 - share) / share, 2) : "…";
+  show(fmt::format("{} {} of {}  {} points/s  {} left  {}", bar(share), done, of, rate, left,
+                   what.substr(0, kWhatMax)));
+}
+
 void ProgressBar::clear() {
   if (!on_) return;
   const std::scoped_lock lock(mutex_);

@@ -22,6 +22,8 @@ class ProgressBar {
   void run_at(SimTime now, SimTime end, std::int64_t arrived);
   /// A further run has ended; `what` says which kind. Called from several threads.
   void further_run_done(const std::string& what);
+  /// `done` of `of` points are measured; `what` says which comes next.
+  void points_at(std::int64_t done, std::int64_t of, const std::string& what);
   /// Clears the line.
   void clear();
 
