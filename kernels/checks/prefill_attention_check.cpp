@@ -11,6 +11,7 @@
 #include "hw_models/check.h"
 #include "kernels/checks/operator_checks.h"
 #include "kernels/device/device_memory.h"
+#include "kernels/operators/plain_attention.h"
 #include "kernels/operators/prefill_attention.h"
 #include "kernels/reference/attention.h"
 
@@ -153,6 +154,41 @@ DeviceResult run_on_device(const PrefillCase& c, const PrefillOperands& operands
   return result;
 }
 
+/// What the plain kernel makes of all new tokens.
+AttentionOutputs run_plain_kernel(const PrefillCase& c, const PrefillOperands& operands,
+                                  int row_pages) {
+  std::vector<int> sequence_of_row, visible;
+  for (const AttentionRow& row : prefill_rows(c.new_lengths, c.cached_lengths, c.causal)) {
+    sequence_of_row.push_back(row.sequence);
+    visible.push_back(row.visible);
+  }
+  const std::size_t heads = static_cast<std::size_t>(c.query_heads);
+  const DeviceBuffer<Bf16> query(operands.query), keys(operands.keys), values(operands.values);
+  const DeviceBuffer<int> table(operands.page_table), sequences(sequence_of_row), sees(visible);
+  const DeviceBuffer<float> out(visible.size() * heads * static_cast<std::size_t>(c.head_dim));
+  const DeviceBuffer<float> log_sum_exp(visible.size() * heads);
+  PlainAttentionArguments<Bf16> arguments;
+  arguments.query = query.data();
+  arguments.key_pages = keys.data();
+  arguments.value_pages = values.data();
+  arguments.page_table = table.data();
+  arguments.sequence_of_row = sequences.data();
+  arguments.visible = sees.data();
+  arguments.out = out.data();
+  arguments.log_sum_exp = log_sum_exp.data();
+  arguments.rows = static_cast<int>(visible.size());
+  arguments.query_heads = c.query_heads;
+  arguments.kv_heads = c.kv_heads;
+  arguments.head_dim = c.head_dim;
+  arguments.page_tokens = c.page_tokens;
+  arguments.pages_per_sequence = row_pages;
+  arguments.softmax_scale = 1.0F / std::sqrt(static_cast<float>(c.head_dim));
+  launch_plain_attention(arguments, {});
+  device_synchronize();
+  const std::vector<float> outs = out.values(), sums = log_sum_exp.values();
+  return {{outs.begin(), outs.end()}, {sums.begin(), sums.end()}};
+}
+
 std::vector<PrefillCase> cases_at(Scale scale) {
   std::vector<PrefillCase> cases = {
       // a tile of 128 rows is 32 tokens of 4 heads: one below, one above, one alone, none; contexts
@@ -183,6 +219,8 @@ std::vector<PrefillCase> cases_at(Scale scale) {
         1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 70},
        {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17,
         18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 90, 35}},
+      // a sample in float64, all rows against the plain kernel, as big shapes are checked
+      {2, 1, 64, 16, {9, 0, 6}, {5, 2, 20}, true, 0, 6},
       // nothing to do
       {4, 1, 64, 16, {0, 0}, {3, 0}},
   };
@@ -242,6 +280,8 @@ std::vector<CheckReport> check_prefill_case(const PrefillCase& c, std::uint64_t 
   const AttentionOutputs exact = reference_attention(inputs);
   const AttentionOutputs in_steps = reference_attention(inputs, AttentionRounding::bf16_steps);
 
+  AttentionOutputs plain;
+  if (c.sampled_rows > 0) plain = run_plain_kernel(c, operands, inputs.table.row_pages);
   if (spoil != nullptr) spoil(operands);
   std::string problem;
   const DeviceResult result = run_on_device(c, operands, inputs.table.row_pages, problem);
@@ -262,6 +302,16 @@ std::vector<CheckReport> check_prefill_case(const PrefillCase& c, std::uint64_t 
                 2 * steps.largest_error),
       report_of(what + ": log-sum-exp", log_sum_exp, 1e-3),
   };
+  if (c.sampled_rows > 0) {  // float64 vouches for the sample, the plain kernel for every element
+    const std::size_t elements = total * width;
+    std::vector<float> all = floats_of({result.out.begin(), result.out.begin() + elements});
+    reports.push_back(
+        report_of(what + ": all rows, against the plain kernel", compare(all, plain.out), 5e-3));
+    all.assign(result.log_sum_exp.begin(), result.log_sum_exp.begin() + total * heads);
+    Comparison sums = compare(all, plain.lse);
+    sums.relative_error = sums.largest_error;
+    reports.push_back(report_of(what + ": all log-sum-exps, against the plain kernel", sums, 1e-3));
+  }
   if (!problem.empty()) reports.front().problem = problem;
   return reports;
 }

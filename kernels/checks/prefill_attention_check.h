@@ -14,7 +14,8 @@ struct PrefillCase {
   std::vector<int> new_lengths, cached_lengths;  // by sequence
   bool causal = true;
   int shared_pages = 0;   // the second sequence holds the first so many pages of the first
-  int sampled_rows = 0;   // compared with float64: so many of the new tokens; 0: all
+  int sampled_rows = 0;   // compared with float64: so many of the new tokens, and all of them with
+                          // the plain kernel; 0: all with float64
   float query_scale = 1;  // standard deviation of the queries; large: peaked softmax
 };
 
@@ -24,9 +25,9 @@ struct PrefillOperands {
   std::vector<int> page_table, query_starts, cached_lengths;
 };
 
-/// Runs a case twice and compares every element (of the sampled rows) with float64: the output's
-/// relative error, its largest error against that of an implementation in separate bf16 steps, the
-/// log-sum-exp. `spoil`, when given, changes what the device gets, not the reference.
+/// Runs a case twice and compares every element with float64 (of a sample, when there is one): the
+/// output's relative error, its largest error against that of an implementation in separate bf16
+/// steps, the log-sum-exp. `spoil`, when given, changes what the device gets, not the reference.
 std::vector<CheckReport> check_prefill_case(const PrefillCase& c, std::uint64_t seed,
                                             void (*spoil)(PrefillOperands& operands) = nullptr);
 

@@ -82,7 +82,7 @@ class TileRows {
  private:
   int first_token_, first_head_, group_, inverse_;
 };
-inline constexpr int kGroupMax = 64;
+inline constexpr int kPrefillGroupMax = 64;
 
 /// Finds tiles alone: the host.
 struct OneThread {

@@ -175,7 +175,7 @@ TEST_CASE("a warp finds the same tiles as one thread", "[kernels][prefill_attent
 
 TEST_CASE("rows of a tile are the heads of one token after those of the one before",
           "[kernels][prefill_attention]") {
-  for (int group = 1; group <= kGroupMax; ++group)
+  for (int group = 1; group <= kPrefillGroupMax; ++group)
     for (const int tile : {0, 1, 2, 3, 63, 1000, 100000})
       for (int row = 0; row < kQueryTileRows; ++row) {
         const TileRows rows(tile, group);
