@@ -3,8 +3,8 @@
 
 #include "kernels/device/memory_access.h"
 #include "kernels/device/warp.h"
-#include "kernels/operators/row_pieces.h"
 #include "kernels/operators/rms_norm.h"
+#include "kernels/operators/row_pieces.h"
 
 namespace fleetsim::kernels {
 namespace {

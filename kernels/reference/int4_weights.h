@@ -23,6 +23,7 @@ struct Int4Weights {
   std::vector<std::uint8_t> zeros;  // [k/128][n], 0 to 15
   std::vector<Bf16> scales;         // [k/128][n]
 
+  /// (code - zero) * scale, exactly.
   double weight(int row, int column) const {
     const std::size_t group = static_cast<std::size_t>(row / kInt4Group) * n + column;
     return (codes[static_cast<std::size_t>(row) * n + column] - zeros[group]) *

@@ -14,7 +14,8 @@ std::vector<double> reference_w4a16_gemm(const std::vector<Bf16>& activations,
   std::vector<double> weight_row(n);
   for (std::size_t depth = 0; depth < k; ++depth) {
     for (std::size_t column = 0; column < n; ++column)
-      weight_row[column] = weights.weight(static_cast<int>(depth), static_cast<int>(column));
+      weight_row[column] = static_cast<double>(to_float(to_bf16(static_cast<float>(
+          weights.weight(static_cast<int>(depth), static_cast<int>(column))))));  // exact in fp32
     for (std::size_t row = 0; row < rows; ++row) {
       const double activation = to_float(activations[row * k + depth]);
       double* sums = out.data() + row * n;

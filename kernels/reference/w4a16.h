@@ -7,8 +7,9 @@
 
 namespace fleetsim::kernels {
 
-/// activations [rows][k] → [rows][n], rows = activations.size() / k. Weights are taken exactly,
-/// (code - zero) * scale, without the kernel's rounding to bf16.
+/// activations [rows][k] → [rows][n], rows = activations.size() / k. The operands are those of a
+/// model that runs in bf16: (code - zero) * scale, rounded once to bf16. (That rounding is part of
+/// the operator: a column's few distinct weights share their errors, which do not average out.)
 std::vector<double> reference_w4a16_gemm(const std::vector<Bf16>& activations,
                                          const Int4Weights& weights);
 

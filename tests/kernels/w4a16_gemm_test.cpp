@@ -298,6 +298,24 @@ TEST_CASE("a single wrong zero point fails the W4A16 comparison", "[kernels][w4a
   CHECK(compare(values, reference_w4a16_gemm(activations, weights)).relative_error > 2 * 3e-3);
 }
 
+TEST_CASE("weights are rounded to bf16 in the float64 reference, and nothing else is",
+          "[kernels][w4a16]") {
+  Int4Weights weights = random_weights(64, 128, 7);
+  std::vector<Bf16> one_hot(128, Bf16{0});
+  one_hot[5] = to_bf16(1.0F);
+  const std::vector<double> out = reference_w4a16_gemm(one_hot, weights);
+  int rounded = 0;
+  for (int column = 0; column < 64; ++column) {
+    const double exact = weights.weight(5, column);
+    rounded += out[column] != exact;
+    CHECK(std::fabs(out[column] - exact) <= std::fabs(exact) / 256);  // half a unit of 8 bits
+  }
+  CHECK(rounded > 0);
+  // powers of two times small integers need no rounding
+  weights.scales.assign(64, to_bf16(0.0625F));
+  CHECK(reference_w4a16_gemm(one_hot, weights)[9] == weights.weight(5, 9));
+}
+
 TEST_CASE("no tokens, no launch", "[kernels][w4a16]") {
   W4a16GemmArguments nothing;
   nothing.n = 64;
