@@ -31,7 +31,8 @@ void copy_as_batch(const HostCopies& copies, Stream stream) {
   attributes.flags = cudaMemcpyFlagPreferOverlapWithCompute;
   std::size_t first = 0;  // the attributes hold from copy 0 on
   CUDA_CHECK(cudaMemcpyBatchAsync(copies.to.data(), copies.from.data(), copies.bytes.data(),
-                                  copies.to.size(), &attributes, &first, 1, stream));
+                                  copies.to.size(), &attributes, &first, 1,
+                                  stream == nullptr ? cudaStreamPerThread : stream));
 }
 
 #else

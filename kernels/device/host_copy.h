@@ -38,8 +38,9 @@ struct HostCopies {
 
 /// One cudaMemcpyAsync a copy. Errors: CudaError.
 void copy_one_by_one(const HostCopies& copies, HostCopyDirection direction, Stream stream);
-/// All by one cudaMemcpyBatchAsync, in any order among themselves; needs CUDA 13 and a stream that
-/// is not the default one. Errors: CudaError.
+/// All by one cudaMemcpyBatchAsync (CUDA 13), in any order among themselves. The call refuses the
+/// default stream; this thread's own stands in for it, which is in order with it. Errors:
+/// CudaError.
 void copy_as_batch(const HostCopies& copies, Stream stream);
 
 }  // namespace fleetsim::kernels

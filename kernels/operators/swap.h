@@ -31,8 +31,8 @@ struct SwapArguments {
 /// The copies of a swap, in the order of pairs and planes. CHECKs that all lie in host memory.
 HostCopies swap_copies(const SwapArguments& arguments);
 
-/// Starts the swap on `stream`: not the default one for memcpy_batch. The lists may go after the
-/// return, memory after the stream is through. Errors: CudaError.
+/// Starts the swap on `stream`. The lists on the host may go after the return, memory after the
+/// stream is through. Errors: CudaError.
 void launch_swap(const SwapArguments& arguments, Stream stream);
 
 }  // namespace fleetsim::kernels
