@@ -111,9 +111,10 @@ SamplingRule rule_of(const SamplingRow& row, SamplingFault fault) {
   return rule;
 }
 
-/// Tokens about which the kernel and the reference say different things.
-std::int64_t contradictions(const std::vector<float>& logits, const SamplingRow& row,
-                            std::int32_t token, float cut, SamplingFault fault) {
+}  // namespace
+
+std::int64_t sampling_contradictions(const std::vector<float>& logits, const SamplingRow& row,
+                                     std::int32_t token, float cut, SamplingFault fault) {
   const auto vocab = static_cast<std::int32_t>(logits.size());
   if (token < 0 || token >= vocab) return vocab;
   if (row.temperature < 1e-5F) {
@@ -144,8 +145,6 @@ std::int64_t contradictions(const std::vector<float>& logits, const SamplingRow&
   return wrong;
 }
 
-}  // namespace
-
 CheckReport check_sampling_case(const SamplingCase& c, std::uint64_t seed, SamplingFault fault) {
   CheckReport report{std::string("sampling ") + name_of(c.shape) + ": " + std::to_string(c.rows) +
                          " rows of " + std::to_string(c.vocab) + " by " +
@@ -172,8 +171,8 @@ CheckReport check_sampling_case(const SamplingCase& c, std::uint64_t seed, Sampl
     return one;
   };
   for (std::size_t row = 0; row < rows.size(); ++row)
-    report.error += static_cast<double>(
-        contradictions(row_of(row), rows[row], sampled.tokens[row], sampled.cuts[row], fault));
+    report.error += static_cast<double>(sampling_contradictions(
+        row_of(row), rows[row], sampled.tokens[row], sampled.cuts[row], fault));
 
   // the same rows in reverse, split otherwise
   std::vector<float> reversed_logits;

@@ -15,6 +15,12 @@ enum class SamplingFault {
   last_of_the_tie,  // the reference takes the highest id of equal logits
 };
 
+/// Tokens of a row [vocab] (no NaN) about which the kernel's `token` and `cut` and float64 say
+/// different things.
+std::int64_t sampling_contradictions(const std::vector<float>& logits, const SamplingRow& row,
+                                     std::int32_t token, float cut,
+                                     SamplingFault fault = SamplingFault::none);
+
 /// The shape of a row's logits.
 enum class LogitShape {
   normal,  // standard deviation 3
