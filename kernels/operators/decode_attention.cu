@@ -46,6 +46,7 @@ struct Parameters {
   DecodeAttentionArguments<Element> arguments;
   Workspace workspace;
   int group;
+  DecodeBlocks use;
   float scale_log2;  // softmax_scale * key_scale * log2(e)
 };
 
@@ -97,7 +98,7 @@ struct SharedLayout {
 /// barrier.
 template <int kThreads>
 FLEETSIM_DEVICE DecodeWalk find_share(const int* lengths, int sequences, int kv_heads,
-                                      int tile_tokens, int* scratch) {
+                                      int tile_tokens, DecodeBlocks use, int* scratch) {
   constexpr int kWarps = kThreads / kWarpLanes;
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % kWarpLanes, warp = thread / kWarpLanes;
@@ -120,7 +121,7 @@ FLEETSIM_DEVICE DecodeWalk find_share(const int* lengths, int sequences, int kv_
     if (i < warp) before += scratch[i];
     total += scratch[i];
   }
-  const DecodeShares shares = decode_shares(total, static_cast<int>(gridDim.x));
+  const DecodeShares shares = decode_shares(total, static_cast<int>(gridDim.x), use);
   const int block = static_cast<int>(blockIdx.x);
   if (block < shares.blocks) {
     const int begin = decode_share_begin(shares, block);
@@ -542,7 +543,7 @@ __global__ void __launch_bounds__(SharedLayout<Tile, kBulk>::kThreads, 2)
   }
   wait_for_kernel_before();
   const DecodeWalk walk =
-      find_share<Layout::kThreads>(a.lengths, a.sequences, a.kv_heads, Tile::kTokens,
+      find_share<Layout::kThreads>(a.lengths, a.sequences, a.kv_heads, Tile::kTokens, p.use,
                                    reinterpret_cast<int*>(shared + Layout::kPlan));
   if constexpr (kBulk) {
     if (thread / kWarpLanes == kProducerWarp) {
@@ -579,6 +580,7 @@ void launch_tile(const DecodeAttentionArguments<Element>& arguments, Stream stre
   parameters.arguments = arguments;
   parameters.workspace = workspace_of(arguments);
   parameters.group = arguments.query_heads / arguments.kv_heads;
+  parameters.use = arguments.blocks > 0 ? DecodeBlocks::all : DecodeBlocks::fewest;
   parameters.scale_log2 = arguments.softmax_scale * arguments.key_scale * kLog2E;
   LaunchShape shape;
   shape.grid = dim3{static_cast<unsigned>(blocks_of(arguments)), 1, 1};
@@ -591,24 +593,30 @@ void launch_tile(const DecodeAttentionArguments<Element>& arguments, Stream stre
 
 template <class Element>
 void check_arguments(const DecodeAttentionArguments<Element>& a) {
+  CHECK(decode_attention_supports(a));
   CHECK(a.query != nullptr && a.key_pages != nullptr && a.value_pages != nullptr);
   CHECK(a.page_table != nullptr && a.lengths != nullptr && a.out != nullptr);
   CHECK(a.workspace != nullptr);
-  CHECK(a.kv_heads >= 1 && a.query_heads >= 1 && a.query_heads % a.kv_heads == 0);
-  CHECK(a.query_heads / a.kv_heads <= kGroupMax);
-  CHECK(a.head_dim == 64 || a.head_dim == 128);
-  CHECK(a.page_tokens >= 16 && (a.page_tokens & (a.page_tokens - 1)) == 0);
-  CHECK(a.pages_per_sequence >= 1);
   CHECK(a.softmax_scale > 0 && a.key_scale > 0 && a.value_scale > 0);
   CHECK(a.blocks >= 0);
-  // the line of the schedule is counted in 32 bits
-  const std::int64_t tokens = std::int64_t{a.pages_per_sequence} * a.page_tokens;
-  const std::int64_t tiles = tokens / decode_tile_tokens<Element>(a.head_dim) + 1 + kUnitCost;
-  CHECK(tokens < (std::int64_t{1} << 31));
-  CHECK(tiles * a.sequences * a.kv_heads < (std::int64_t{1} << 31));
 }
 
 }  // namespace
+
+template <class Element>
+bool decode_attention_supports(const DecodeAttentionArguments<Element>& a) {
+  if (a.kv_heads < 1 || a.query_heads < 1 || a.query_heads % a.kv_heads != 0) return false;
+  if (a.query_heads / a.kv_heads > kGroupMax) return false;
+  if (a.head_dim != 64 && a.head_dim != 128) return false;
+  if (a.page_tokens < 16 || (a.page_tokens & (a.page_tokens - 1)) != 0) return false;
+  if (a.sequences < 0 || a.pages_per_sequence < 1) return false;
+  // lengths, and the line of the schedule, are counted in 32 bits
+  constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;
+  const std::int64_t tokens = std::int64_t{a.pages_per_sequence} * a.page_tokens;
+  const std::int64_t cost =
+      ceil_div(tokens, std::int64_t{decode_tile_tokens<Element>(a.head_dim)}) + kUnitCost;
+  return tokens <= kMost && std::int64_t{a.sequences} * a.kv_heads <= kMost / cost;
+}
 
 template <class Element>
 std::size_t decode_attention_workspace_bytes(const DecodeAttentionArguments<Element>& arguments) {
@@ -628,7 +636,6 @@ void prepare_decode_attention_workspace(const DecodeAttentionArguments<Element>&
 
 template <class Element>
 void launch_decode_attention(const DecodeAttentionArguments<Element>& arguments, Stream stream) {
-  CHECK(arguments.sequences >= 0);
   if (arguments.sequences == 0) return;
   check_arguments(arguments);
   const bool bulk = device_facts().compute_capability >= 90;
@@ -640,6 +647,8 @@ void launch_decode_attention(const DecodeAttentionArguments<Element>& arguments,
   return launch_tile<Element, 64, false>(arguments, stream);
 }
 
+template bool decode_attention_supports(const DecodeAttentionArguments<Bf16>&);
+template bool decode_attention_supports(const DecodeAttentionArguments<E4m3>&);
 template std::size_t decode_attention_workspace_bytes(const DecodeAttentionArguments<Bf16>&);
 template std::size_t decode_attention_workspace_bytes(const DecodeAttentionArguments<E4m3>&);
 template void prepare_decode_attention_workspace(const DecodeAttentionArguments<Bf16>&, Stream);

@@ -36,8 +36,8 @@ struct DecodeAttentionArguments {
   int pages_per_sequence = 0;
   float softmax_scale = 0;               // > 0, usually 1 / sqrt(head_dim)
   float key_scale = 1, value_scale = 1;  // > 0; 1 for Bf16
-  int blocks = 0;  // that share the work (decode_schedule.h); 0: two a multiprocessor. Equal inputs
-                   // and blocks give equal bits
+  int blocks = 0;  // > 0: exactly so many share the work, as far as it goes (decode_schedule.h);
+                   // 0: at most two a multiprocessor. Equal inputs and blocks give equal bits
 };
 
 /// Tokens of a tile, the piece in which contexts are read and shared out: 32 KiB of keys and values
@@ -46,6 +46,11 @@ template <class Element>
 constexpr int decode_tile_tokens(int head_dim) {
   return head_dim * sizeof(Element) == 256 ? 64 : 128;
 }
+
+/// Whether head counts, head_dim, pages and the batch's largest total are within what the arguments
+/// say; pointers and scales do not matter.
+template <class Element>
+bool decode_attention_supports(const DecodeAttentionArguments<Element>& arguments);
 
 /// Bytes of workspace for these head counts and blocks; lengths and batch do not matter.
 template <class Element>

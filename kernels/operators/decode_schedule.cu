@@ -3,7 +3,7 @@
 namespace fleetsim::kernels {
 
 std::vector<std::vector<DecodePiece>> decode_plan(const std::vector<int>& lengths, int kv_heads,
-                                                  int tile_tokens, int blocks) {
+                                                  int tile_tokens, int blocks, DecodeBlocks use) {
   std::vector<int> begins;  // of each sequence's units, and the end of the line
   int total = 0;
   for (const int length : lengths) {
@@ -11,7 +11,7 @@ std::vector<std::vector<DecodePiece>> decode_plan(const std::vector<int>& length
     total += kv_heads * decode_unit_cost(length, tile_tokens);
   }
   begins.push_back(total);
-  const DecodeShares shares = decode_shares(total, blocks);
+  const DecodeShares shares = decode_shares(total, blocks, use);
   std::vector<std::vector<DecodePiece>> plan(static_cast<std::size_t>(blocks));
   for (int block = 0; block < shares.blocks; ++block) {
     const int begin = decode_share_begin(shares, block);

@@ -40,13 +40,19 @@ struct DecodeShares {
   int blocks = 0;  // that have a share: at most those of the launch, 0 when the line is empty
 };
 
-/// The fewest blocks that end no later than all `blocks` (>= 1) would: so that the cuts of a
-/// uniform batch fall between units where they can.
-FLEETSIM_BOTH DecodeShares decode_shares(int total, int blocks) {
+/// Which of a launch's blocks get shares.
+enum class DecodeBlocks {
+  fewest,  // as many as it takes to end no later than all of them would: so that the cuts of a
+           // uniform batch fall between units where they can
+  all      // each, as far as the line is long enough for shares of kShareMin
+};
+
+/// `blocks` >= 1 of a launch. The longest share is max(ceil(total / blocks), kShareMin).
+FLEETSIM_BOTH DecodeShares decode_shares(int total, int blocks, DecodeBlocks use) {
   if (total <= 0) return {};
-  const int equal = ceil_div(total, blocks);
-  const int share = equal > kShareMin ? equal : kShareMin;
-  return {total, ceil_div(total, share)};
+  const int most = ceil_div(total, kShareMin);
+  if (blocks > most) blocks = most;
+  return {total, use == DecodeBlocks::all ? blocks : ceil_div(total, ceil_div(total, blocks))};
 }
 
 /// Where the share of `block` begins, 0 <= block <= shares.blocks. Shares differ by at most 1.
@@ -139,6 +145,7 @@ FLEETSIM_BOTH bool next_piece(DecodeWalk& walk, DecodePiece& piece) {
 
 /// All pieces of each of `blocks` blocks: what the kernel does, for tests and for the eye.
 std::vector<std::vector<DecodePiece>> decode_plan(const std::vector<int>& lengths, int kv_heads,
-                                                  int tile_tokens, int blocks);
+                                                  int tile_tokens, int blocks,
+                                                  DecodeBlocks use = DecodeBlocks::fewest);
 
 }  // namespace fleetsim::kernels
