@@ -43,6 +43,7 @@ class TableReader {
 
   std::vector<TableRow> read(std::string_view text) {
     std::vector<TableRow> rows;
+    if (text.empty()) fault(1, 1, "the file is empty; a header is expected");
     if (!text.empty() && text.back() != '\n')
       fault(last_line(text), 1, "the last line does not end: the file was cut off");
     for (line_ = 1; !text.empty(); ++line_) {
@@ -54,7 +55,6 @@ class TableReader {
       }
       if (auto row = read_row(line)) rows.push_back(*std::move(row));
     }
-    if (line_ == 1) fault(1, 1, "the file is empty; a header is expected");
     if (faults_ > kFaultsShown)
       problems_.add(
           file_, {std::numeric_limits<int>::max(), 1},
@@ -168,7 +168,7 @@ class TableReader {
     row.median_ns = whole(cells, "median_ns");
     row.p10_ns = whole(cells, "p10_ns");
     row.p90_ns = whole(cells, "p90_ns");
-    row.n = whole(cells, "n");
+    row.n = whole(cells, "samples");
     if (faults_ == before && (row.p10_ns > row.median_ns || row.median_ns > row.p90_ns))
       fault(line_, cell(cells, "median_ns").column, "p10_ns <= median_ns <= p90_ns does not hold");
   }

@@ -235,7 +235,7 @@ Json event_json(const RowEvent& event) {
   json["median_ns"] = row.median_ns;
   json["p10_ns"] = row.p10_ns;
   json["p90_ns"] = row.p90_ns;
-  json["n"] = row.n;
+  json["samples"] = row.n;
   json["clock_mhz"] = row.clock_mhz ? Json(*row.clock_mhz) : Json();
   json["check_err"] = row.check_err;
   json["noisy"] = row.noisy;
@@ -254,8 +254,8 @@ Json event_json(const DoneEvent& event) {
 }
 
 void read_row(const Json& json, Fields& fields, RowEvent& event) {
-  static const std::set<std::string> kOthers = {"event",  "l2",  "median_ns", "p10_ns",
-                                                "p90_ns", "n",   "clock_mhz", "check_err",
+  static const std::set<std::string> kOthers = {"event",  "l2",      "median_ns", "p10_ns",
+                                                "p90_ns", "samples", "clock_mhz", "check_err",
                                                 "noisy",  "note"};
   std::vector<std::string> faults;
   if (auto point = take_point(json, kOthers, faults)) event.row.point = *std::move(point);
@@ -268,7 +268,7 @@ void read_row(const Json& json, Fields& fields, RowEvent& event) {
   fields.whole("median_ns", event.row.median_ns);
   fields.whole("p10_ns", event.row.p10_ns);
   fields.whole("p90_ns", event.row.p90_ns);
-  fields.whole("n", event.row.n);
+  fields.whole("samples", event.row.n);
   fields.optional_whole("clock_mhz", event.row.clock_mhz);
   fields.real("check_err", event.row.check_err);
   fields.flag("noisy", event.row.noisy);

@@ -17,7 +17,7 @@ struct MeasuredRow {
   Point point;
   L2State l2 = L2State::cold;
   std::int64_t median_ns = 0, p10_ns = 0, p90_ns = 0;
-  std::int64_t n = 0;                     // samples behind them
+  std::int64_t n = 0;                     // samples behind them; "samples" in files
   std::optional<std::int64_t> clock_mhz;  // of the SMs; nothing where it cannot be read
   double check_err = 0;                   // relative L2 error of the check before timing
   bool noisy = false;                     // (p90 - p10) / median stayed above 5 % when run again

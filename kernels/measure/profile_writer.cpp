@@ -181,7 +181,7 @@ std::string default_profile_folder(std::string_view device_name, std::string_vie
 
 const std::vector<std::string>& result_columns() {
   static const std::vector<std::string> columns = {
-      "l2", "median_ns", "p10_ns", "p90_ns", "n", "clock_mhz", "check_err", "noisy", "note"};
+      "l2", "median_ns", "p10_ns", "p90_ns", "samples", "clock_mhz", "check_err", "noisy", "note"};
   return columns;
 }
 

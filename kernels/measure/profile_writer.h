@@ -29,7 +29,7 @@ std::string gpu_slug(std::string_view device_name);
 /// hw_models/profiles/<gpu>/<YYYY-MM-DD>, below the current folder. `started_utc` as in RunFacts.
 std::string default_profile_folder(std::string_view device_name, std::string_view started_utc);
 
-/// Columns that every table has after its axes, in their order.
+/// Columns that every table has after its axes, in their order; no axis is called like one.
 const std::vector<std::string>& result_columns();
 /// "op,dtype,m,...": without a line end.
 std::string csv_header(const OperatorAxes& family);

@@ -171,6 +171,7 @@ void add_calibrate(CLI::App& app, CalibrateOptions& options, Action& action) {
   bench.add_option("--budget", options.budget,
                    "device time to spend (default: 480s; with --quick 120s)");
   bench.add_option("--seed", options.seed, "of inputs and of the points' order")
+      ->check(CLI::NonNegativeNumber)  // CLI11 would let -1 wrap around
       ->capture_default_str();
   bench.add_flag("--force", options.force, "overwrite the profile that the folder holds");
   bench.add_flag("--points", options.points, "print the points as job lines; measure nothing");
