@@ -74,6 +74,10 @@ class Listening {
 };
 
 void judge_profile(BenchReport& report) {
+  if (report.done && report.done->rows != report.rows())
+    report.faults.push_back(fmt::format("fleetsim-kernels wrote {} rows and told of {}",
+                                        report.done->rows, report.rows()));
+  if (report.done && report.rows() == 0) report.faults.push_back("no point was measured");
   if (report.folder().empty() || report.rows() == 0) return;
   Problems problems;
   load_profile(report.folder(), {}, problems);

@@ -174,6 +174,17 @@ TEST_CASE("a profile that the loader refuses is a failure", "[unit]") {
   check_contains(bench_summary(heard.report), "gemm.csv: error: its sha256 is");
 }
 
+TEST_CASE("a run that measured nothing, or miscounts, is a failure", "[unit]") {
+  const FakeKernels fake(
+      "head -n 1 rows; printf '{\"event\":\"done\",\"rows\":0,\"out\":\"x\"}'\n");
+  const BenchReport nothing = listen_to(fake).report;
+  CHECK(nothing.exit_code() == 1);
+  check_contains(bench_summary(nothing), "no point was measured");
+  const BenchReport fewer = listen_to(FakeKernels("head -n 3 rows; cat done\n")).report;
+  CHECK(fewer.exit_code() == 1);
+  check_contains(bench_summary(fewer), "fleetsim-kernels wrote 9 rows and told of 1");
+}
+
 TEST_CASE("many events and much on stderr at once arrive whole", "[unit]") {
   const FakeKernels fake(
       "i=0; while [ $i -lt 300 ]; do cat skipped; echo \"line $i\" >&2; i=$((i+1)); done; "
