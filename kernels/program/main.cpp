@@ -2,6 +2,7 @@
 // `fleetsim calibrate bench`, which hands it job lines and reads its events.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -17,7 +18,7 @@ constexpr int kUsersFault = 2, kOurFault = 1;
 
 struct Options {
   bool quick = false, full = false, force = false;
-  bool jobs = false, selftest = false, device = false;
+  bool jobs = false, selftest = false, small = false, device = false;
   std::string only, out;
   std::int64_t budget_s = 480;
   std::uint64_t seed = 1;
@@ -32,30 +33,57 @@ Exit codes: 0; 1 a check failed or the device was lost; 2 no GPU, or options tha
 130 interrupted.)";
 
 void add_options(CLI::App& app, Options& options) {
-  auto* quick = app.add_flag("--quick", options.quick, "Measure the coarse points: about a minute");
-  auto* full = app.add_flag("--full", options.full, "Measure the whole grid (the default)");
-  auto* only = app.add_option("--only", options.only, "Measure or check this operator alone");
-  auto* out = app.add_option("--out", options.out,
-                             "Folder of the profile (default: hw_models/profiles/<gpu>/<date>)");
-  auto* budget = app.add_option("--budget", options.budget_s,
-                                "Seconds of device time at most; 0: no limit (default: 480)");
-  auto* seed = app.add_option("--seed", options.seed, "Seed of random inputs (default: 1)");
-  auto* force = app.add_flag("--force", options.force, "Write into a folder that holds a profile");
-  auto* jobs = app.add_flag("--jobs", options.jobs,
-                            "Read job lines from stdin, tell events as JSON lines on stdout");
-  auto* selftest =
-      app.add_flag("--selftest", options.selftest, "Check every kernel, measure nothing");
-  auto* device = app.add_flag("--device", options.device, "Tell the GPU's facts as JSON");
-  budget->check(CLI::Range(std::int64_t{0}, std::int64_t{86400}));
-  quick->excludes(full);
-  for (CLI::Option* grid : {quick, full, out, budget, force}) {
-    jobs->excludes(grid);
-    selftest->excludes(grid);
-    device->excludes(grid);
-  }
-  jobs->excludes(only)->excludes(seed)->excludes(selftest)->excludes(device);
-  device->excludes(only)->excludes(seed)->excludes(selftest);
+  app.add_flag("--quick", options.quick, "Measure the coarse points: about a minute");
+  app.add_flag("--full", options.full, "Measure the whole grid (the default)");
+  app.add_option("--only", options.only, "Measure or check this operator alone");
+  app.add_option("--out", options.out,
+                 "Folder of the profile (default: hw_models/profiles/<gpu>/<date>)");
+  app.add_option("--budget", options.budget_s,
+                 "Seconds of device time at most; 0: no limit (default: 480)")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{86400}));
+  app.add_option("--seed", options.seed, "Seed of random inputs (default: 1)");
+  app.add_flag("--force", options.force, "Write into a folder that holds a profile");
+  app.add_flag("--selftest", options.selftest, "Check every kernel, measure nothing");
+  app.add_flag("--small", options.small, "With --selftest: leave the big shapes out");
+  app.add_flag("--device", options.device, "Tell the GPU's facts as JSON");
+  app.add_flag("--jobs", options.jobs,
+               "Read job lines from stdin, tell events as JSON lines on stdout");
   app.footer(kExamples);
+}
+
+/// What each mode takes; a mode is an option itself, and measuring its own grid is the one without.
+struct Mode {
+  const char* option;
+  std::vector<std::string> takes;
+};
+
+const std::vector<Mode>& modes() {
+  static const std::vector<Mode> table = {
+      {"--jobs", {}},
+      {"--device", {}},
+      {"--selftest", {"--small", "--only", "--seed"}},
+      {nullptr, {"--quick", "--full", "--only", "--out", "--budget", "--seed", "--force"}},
+  };
+  return table;
+}
+
+/// Empty, or which options do not go together.
+std::string contradiction(const CLI::App& app) {
+  if (app.count("--quick") > 0 && app.count("--full") > 0)
+    return "--quick and --full exclude each other";
+  for (const Mode& mode : modes()) {
+    if (mode.option != nullptr && app.count(mode.option) == 0) continue;
+    for (const CLI::Option* option : app.get_options()) {
+      const std::string name = option->get_name();
+      const bool taken = std::find(mode.takes.begin(), mode.takes.end(), name) != mode.takes.end();
+      if (option->count() == 0 || taken || (mode.option != nullptr && name == mode.option))
+        continue;
+      return name + (mode.option != nullptr ? " does not go with " + std::string(mode.option)
+                                            : " needs --selftest");
+    }
+    return "";
+  }
+  return "";
 }
 
 int refuse(const std::string& message) {
@@ -106,7 +134,7 @@ int check_kernels(const Options& options) {
     return refuse("--only " + options.only +
                   ": nothing of that name is checked; known: " + checked_operators());
   if (const int refused = require_device(); refused != 0) return refused;
-  return run_selftest(options.only, options.seed);
+  return run_selftest(options.only, options.small ? Scale::emulated : Scale::device, options.seed);
 }
 
 int tell_device() {
@@ -126,6 +154,7 @@ int run(int argc, char** argv) {
     const int code = app.exit(error);
     return code == 0 ? 0 : kUsersFault;
   }
+  if (const std::string why = contradiction(app); !why.empty()) return refuse(why);
   if (options.jobs) return run_jobs();
   if (options.device) return tell_device();
   if (options.selftest) return check_kernels(options);

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <exception>
 
-#include "kernels/checks/check.h"
 #include "kernels/device/launch.h"
 
 namespace fleetsim::kernels {
@@ -22,23 +21,23 @@ void print_report(const char* op, const CheckReport& report, Tally& tally) {
   char figures[64];
   std::snprintf(figures, sizeof figures, "%10.3e %10.3e  ", report.error, report.limit);
   ++(report.passed() ? tally.passed : tally.failed);
-  print(report.passed() ? "ok" : "FAILED", op,
+  print(report.passed() ? "pass" : "FAIL", op,
         figures + report.what + (report.problem.empty() ? "" : ": " + report.problem));
 }
 
-void run_check(const Check& check, std::uint64_t seed, Tally& tally) {
+void run_check(const Check& check, Scale scale, std::uint64_t seed, Tally& tally) {
   try {
-    const std::vector<CheckReport> reports = check.run(seed, Scale::device);
+    const std::vector<CheckReport> reports = check.run(seed, scale);
     for (const CheckReport& report : reports) print_report(check.op, report, tally);
     if (!reports.empty()) return;
     ++tally.failed;
-    print("FAILED", check.op, "no case was run");
+    print("FAIL", check.op, "no case was run");
   } catch (const NotSupportedHere& refusal) {
     ++tally.skipped;
     print("skipped", check.op, refusal.what());
   } catch (const std::exception& error) {  // the next operator says whether the device still works
     ++tally.failed;
-    print("FAILED", check.op, error.what());
+    print("FAIL", check.op, error.what());
   }
 }
 
@@ -58,15 +57,15 @@ std::string checked_operators() {
   return names;
 }
 
-int run_selftest(const std::string& only_op, std::uint64_t seed) {
+int run_selftest(const std::string& only_op, Scale scale, std::uint64_t seed) {
   std::printf("%s, sm_%d, seed %llu\n", device_facts().name.c_str(),
               device_facts().compute_capability, static_cast<unsigned long long>(seed));
   print("verdict", "operator", "     error      limit  case");
   Tally tally;
   for (const Check& check : all_checks())
-    if (only_op.empty() || only_op == check.op) run_check(check, seed, tally);
-  std::printf("%d cases passed, %d failed; %d operators skipped\n", tally.passed, tally.failed,
-              tally.skipped);
+    if (only_op.empty() || only_op == check.op) run_check(check, scale, seed, tally);
+  std::printf("%d cases are right, %d are wrong; %d operators skipped\n", tally.passed,
+              tally.failed, tally.skipped);
   return tally.failed == 0 && tally.passed > 0 ? 0 : 1;
 }
 
