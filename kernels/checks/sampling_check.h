@@ -24,7 +24,8 @@ std::int64_t sampling_contradictions(const std::vector<float>& logits, const Sam
 /// The shape of a row's logits.
 enum class LogitShape {
   normal,  // standard deviation 3
-  coarse,  // multiples of 1/8: thousands are equal
+  coarse,  // multiples of 1/8: some are equal
+  lumps,   // multiples of 3: a third are equal
   flat,    // all equal
   masked,  // normal, every third minus infinity, a few NaN
   peaked,  // one far above the rest

@@ -12,27 +12,21 @@
 // z does not increase with x in floating point either: bins and bits agree about the order. A list
 // that overflows (thousands of equal logits) is replaced by reading the row again.
 
-#include "kernels/device/memory_access.h"
-#include "kernels/device/number_formats.h"
-#include "kernels/device/philox.h"
+#include <type_traits>
+
 #include "kernels/device/warp.h"
 #include "kernels/operators/sampling.h"
+#include "kernels/operators/sampling_rows.h"
 
 namespace fleetsim::kernels {
 namespace {
 
-using Wide = unsigned long long;
+using namespace sampling;
 
 constexpr unsigned kThreads = 256;  // fewer for short rows without a cut
-constexpr unsigned kInFlight = 4;   // 16-byte reads of a thread
-constexpr unsigned kBins = 2048;    // z beyond is never kept
-constexpr float kBinsPerHalving = 32.0F;
 constexpr unsigned kBinsPerThread = kBins / kThreads;
 constexpr unsigned kDigits = 256;   // of the radix search: one a thread
 constexpr unsigned kListed = 4096;  // tokens in bins with a cut
-constexpr float kMinusInfinity = -INFINITY;
-constexpr float kLog2E = 1.44269504088896340736F;
-constexpr float kLn2 = 0.69314718055994530942F;
 // Probability is counted in units of 2^-44 of the largest token's: 2^17 tokens stay below 2^62.
 constexpr float kUnit = 17592186044416.0F;
 static_assert(kDigits == kThreads);
@@ -64,69 +58,6 @@ struct Parameters {
   Workspace workspace;
   unsigned splits, logits_per_split;
 };
-
-/// A row's parameters as the passes use them.
-struct RowRule {
-  bool greedy, limits_count, limits_mass;
-  float per_bit;  // log2(e) / temperature
-};
-
-FLEETSIM_DEVICE RowRule rule_of(const SamplingRow& row, int vocab) {
-  RowRule rule;
-  rule.greedy = !(row.temperature >= 1e-5F);
-  rule.limits_count = !rule.greedy && row.top_k > 0 && row.top_k < vocab;
-  rule.limits_mass = !rule.greedy && row.top_p < 1.0F;
-  rule.per_bit = rule.greedy ? 1.0F : kLog2E / row.temperature;
-  return rule;
-}
-
-/// Bits that are ordered as their values are; both zeros are one.
-FLEETSIM_DEVICE unsigned ordered_bits(float value) {
-  const unsigned bits = bits_of(value + 0.0F);
-  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-}
-FLEETSIM_DEVICE float value_of_ordered(unsigned ordered) {
-  return float_of_bits((ordered & 0x80000000U) != 0 ? ordered & 0x7fffffffU : ~ordered);
-}
-
-/// Score and id as one word: the larger wins, of equal scores the lower id. 0: nobody yet.
-FLEETSIM_DEVICE Wide best_of(float score, unsigned id) {
-  return static_cast<Wide>(ordered_bits(score)) << 32 | (0xffffffffU - id);
-}
-
-FLEETSIM_DEVICE float without_nan(float x) { return x == x ? x : kMinusInfinity; }
-
-/// Four logits from `at` on, a multiple of 4 below `end`; minus infinity beyond `end`.
-FLEETSIM_DEVICE float4 load_four(const float* row, unsigned at, unsigned end, bool aligned) {
-  float4 four;
-  if (aligned && at + 4 <= end) {
-    const uint4 bits = load_16(row + at);
-    four = {float_of_bits(bits.x), float_of_bits(bits.y), float_of_bits(bits.z),
-            float_of_bits(bits.w)};
-  } else {
-    four.x = row[at];
-    four.y = at + 1 < end ? row[at + 1] : kMinusInfinity;
-    four.z = at + 2 < end ? row[at + 2] : kMinusInfinity;
-    four.w = at + 3 < end ? row[at + 3] : kMinusInfinity;
-  }
-  return {without_nan(four.x), without_nan(four.y), without_nan(four.z), without_nan(four.w)};
-}
-
-/// This block's part of a row: visit(first id, four logits) with ids from `begin` to `end`.
-template <class Visit>
-FLEETSIM_DEVICE void for_each_four(const float* row, bool aligned, unsigned begin, unsigned end,
-                                   Visit visit) {
-  const unsigned step = blockDim.x * 4;
-  for (unsigned base = begin + threadIdx.x * 4; base < end; base += step * kInFlight) {
-    float4 fours[kInFlight];
-    FLEETSIM_UNROLL
-    for (unsigned i = 0; i < kInFlight; ++i)
-      if (base + i * step < end) fours[i] = load_four(row, base + i * step, end, aligned);
-    FLEETSIM_UNROLL
-    for (unsigned i = 0; i < kInFlight; ++i)
-      if (base + i * step < end) visit(base + i * step, fours[i]);
-  }
-}
 
 /// A block's place in the work.
 struct Part {
@@ -199,73 +130,12 @@ FLEETSIM_DEVICE bool is_last_of_row(const Parameters& p, unsigned row, unsigned*
   return last;
 }
 
-/// Adds `value` to a sum of 64 bits in two words of shared memory; 32-bit atomics are native there.
-FLEETSIM_DEVICE void add_wide(unsigned* low, unsigned* high, Wide value) {
-  const unsigned added = static_cast<unsigned>(value);
-  const unsigned before = atomic_add(low, added);
-  const unsigned carry = before + added < before ? 1U : 0U;
-  const unsigned upper = static_cast<unsigned>(value >> 32) + carry;
-  if (upper != 0) atomic_add(high, upper);
-}
-
-/// Halvings of probability below the largest token, in bins; beyond kBins for what is never kept.
-FLEETSIM_DEVICE float distance_in_bins(float x, float largest, float per_bit) {
-  // equal also when both are infinite
-  return x == largest ? 0.0F : (largest - x) * (per_bit * kBinsPerHalving);
-}
-FLEETSIM_DEVICE unsigned bin_of(float distance) {
-  return distance < static_cast<float>(kBins) ? static_cast<unsigned>(distance) : kBins;
-}
-
 /// The least probability (in units) that reaches `share` of `all`: 1 to `all`; grows with `all`.
 FLEETSIM_DEVICE Wide share_of(float share, Wide all) {
   const double wanted = ceil(static_cast<double>(share) * static_cast<double>(all));
   if (!(wanted > 1.0)) return 1;
   const Wide units = static_cast<Wide>(wanted);
   return units < all ? units : all;
-}
-
-/// -log2 of four exponential draws: base-2 Gumbel noise but for a constant.
-FLEETSIM_DEVICE float noise_of(unsigned word) {
-  // v in (0, 1], with all its bits near 0: there the noise is large and decides
-  const float v = (static_cast<float>(word) + 0.5F) * 2.3283064365386962890625e-10F;  // 2^-32
-  // -ln(1 - v): the series below 1/16 (next term 1.6e-7 of it), the logarithm above
-  float series = fmaf(v, 0.2F, 0.25F);
-  series = fmaf(v, series, 0.333333333F);
-  series = fmaf(v, series, 0.5F);
-  series = fmaf(v, series, 1.0F);
-  const float exponential = v < 0.0625F ? v * series : -kLn2 * log2_fast(1.0F - v);
-  return -log2_fast(exponential);
-}
-
-FLEETSIM_DEVICE float4 noise_of_four(const SamplingRow& row, unsigned first_id) {
-  const uint4 words = philox({first_id / 4, static_cast<unsigned>(row.position),
-                              static_cast<unsigned>(row.position >> 32), 0},
-                             row.seed);
-  return {noise_of(words.x), noise_of(words.y), noise_of(words.z), noise_of(words.w)};
-}
-
-FLEETSIM_DEVICE Wide better(Wide a, Wide b) { return a > b ? a : b; }
-
-/// The best of four tokens, of those whose bit in `kept` is set.
-FLEETSIM_DEVICE Wide best_of_four(const RowRule& rule, const SamplingRow& row, unsigned first_id,
-                                  const float4& logits, unsigned kept) {
-  float4 noise = {0, 0, 0, 0};
-  if (!rule.greedy && kept != 0) noise = noise_of_four(row, first_id);
-  Wide best = 0;
-  if ((kept & 1U) != 0) best = best_of(fmaf(logits.x, rule.per_bit, noise.x), first_id);
-  if ((kept & 2U) != 0)
-    best = better(best, best_of(fmaf(logits.y, rule.per_bit, noise.y), first_id + 1));
-  if ((kept & 4U) != 0)
-    best = better(best, best_of(fmaf(logits.z, rule.per_bit, noise.z), first_id + 2));
-  if ((kept & 8U) != 0)
-    best = better(best, best_of(fmaf(logits.w, rule.per_bit, noise.w), first_id + 3));
-  return best;
-}
-
-/// Bits of those of four ids that lie before `end`.
-FLEETSIM_DEVICE unsigned ids_before(unsigned first_id, unsigned end) {
-  return end - first_id >= 4 ? 0xfU : (1U << (end - first_id)) - 1U;
 }
 
 // ---- pass 1 ----
@@ -564,7 +434,8 @@ FLEETSIM_DEVICE Wide draw_listed(const Parameters& p, unsigned row, const RowRul
 }
 
 template <SamplingMethod kMethod>
-__global__ void __launch_bounds__(kThreads) draw_kernel(const __grid_constant__ Parameters p) {
+__global__ void __launch_bounds__(kThreads, kMethod == SamplingMethod::filtered ? 3 : 4)
+    draw_kernel(const __grid_constant__ Parameters p) {
   wait_for_kernel_before();
   let_next_kernel_start();
   const SamplingArguments& a = p.arguments;
