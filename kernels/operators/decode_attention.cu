@@ -2,10 +2,11 @@
 // (decode_schedule.h) tile by tile (decode_tile.h).
 //
 // sm_90 and later: a fifth warp runs ahead of the four that compute, over the ends of pieces, and
-// keeps a ring of three tiles filled by bulk copies, 2 KiB each (a chunk), that complete on an
-// mbarrier: two blocks have 128 KiB or more under way, twice what latency times bandwidth asks of a
-// multiprocessor. It looks page numbers up a tile ahead. Queries come with a piece's first tile.
-// Before: the computing warps copy themselves by cp.async, one tile ahead of two.
+// keeps a ring of three tiles (five of 16 KiB) filled by bulk copies, 2 KiB each (a chunk), that
+// complete on an mbarrier: two blocks have 128 KiB or more under way, twice what latency times
+// bandwidth asks of a multiprocessor. It looks page numbers up a tile ahead. Queries come with a
+// piece's first tile. Before: the computing warps copy themselves by cp.async, one tile ahead of
+// two.
 //
 // A unit cut by the schedule ends in the block that comes last, which adds the parts up in the
 // order of the blocks, whoever it is: the result does not depend on timing. A combining kernel
@@ -15,6 +16,8 @@
 // History, by kernels-and-cost-models §5.2: stage 0, a warp a (sequence, head), is
 // plain_attention.cu, now the oracle for big shapes; stage 1 (split KV, groups packed into mma
 // rows, cp.async) is the path before sm_90 here; stage 2 the other. None has run on a GPU yet.
+
+#include <bit>
 
 #include "kernels/device/device_memory.h"
 #include "kernels/operators/decode_schedule.h"
@@ -46,6 +49,7 @@ struct Parameters {
   DecodeAttentionArguments<Element> arguments;
   Workspace workspace;
   int group;
+  int page_shift;  // page_tokens = 1 << page_shift
   DecodeBlocks use;
   float scale_log2;  // softmax_scale * key_scale * log2(e)
 };
@@ -161,14 +165,16 @@ struct TileCursor {
   }
 };
 
-/// Where row `token` of the cursor's sequence begins, in bytes from the start of the pool. `token`
+/// Where row `token` of a piece's sequence begins, in bytes from the start of the pool. `token`
 /// exists.
-template <class Tile, class Arguments>
-FLEETSIM_DEVICE std::size_t row_offset(const Arguments& a, const DecodePiece& piece, int token) {
+template <class Tile>
+FLEETSIM_DEVICE std::size_t row_offset(const Parameters<typename Tile::Element>& p,
+                                       const DecodePiece& piece, int token) {
+  const auto& a = p.arguments;
   const int page = a.page_table[static_cast<std::size_t>(piece.sequence) * a.pages_per_sequence +
-                                token / a.page_tokens];
+                                (token >> p.page_shift)];
   return ((static_cast<std::size_t>(page) * a.kv_heads + piece.kv_head) * a.page_tokens +
-          token % a.page_tokens) *
+          (token & (a.page_tokens - 1))) *
          Tile::kRowBytes;
 }
 
@@ -199,7 +205,7 @@ FLEETSIM_DEVICE void produce(const Parameters<typename Tile::Element>& p, const 
   };
   const auto chunk_offset = [&](const TileOrder& order) {
     if (order.is_end() || !copies_tokens || chunk_rows(order) == 0) return std::size_t{0};
-    return row_offset<Tile>(a, order.piece,
+    return row_offset<Tile>(p, order.piece,
                             order.tile * Tile::kTokens + chunk * Tile::kChunkTokens);
   };
 
@@ -262,7 +268,7 @@ FLEETSIM_DEVICE void copy_tile(const Parameters<typename Tile::Element>& p, cons
     const int row = first + thread / kPieces;
     const bool exists = row < valid;
     const std::size_t offset =
-        (exists ? row_offset<Tile>(a, at.piece, at.tile * Tile::kTokens + row) : 0) + 16 * piece;
+        (exists ? row_offset<Tile>(p, at.piece, at.tile * Tile::kTokens + row) : 0) + 16 * piece;
     unsigned char* to = stage + row / Tile::kChunkTokens * Tile::kChunkStride +
                         row % Tile::kChunkTokens * Tile::kRowBytes + 16 * piece;
     copy_async_16(to, keys + offset, exists);
@@ -580,6 +586,7 @@ void launch_tile(const DecodeAttentionArguments<Element>& arguments, Stream stre
   parameters.arguments = arguments;
   parameters.workspace = workspace_of(arguments);
   parameters.group = arguments.query_heads / arguments.kv_heads;
+  parameters.page_shift = std::countr_zero(static_cast<unsigned>(arguments.page_tokens));
   parameters.use = arguments.blocks > 0 ? DecodeBlocks::all : DecodeBlocks::fewest;
   parameters.scale_log2 = arguments.softmax_scale * arguments.key_scale * kLog2E;
   LaunchShape shape;
