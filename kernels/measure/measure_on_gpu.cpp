@@ -15,6 +15,16 @@ constexpr std::size_t kCanaryCopyBytes = 1'000'000'000;
 // two ends of the copy, and sets of three 4096 x 4096 matrices in bf16 as rotation asks for them
 constexpr std::size_t kCanaryBytes = 2 * kCanaryCopyBytes + 600'000'000;
 
+/// The canary sees the GPU under load: what ran before, busy or idle, has left its clocks and power
+/// limit where they were. An eighth of a second of warm-up each, then 50 ms of samples.
+TimingRule canary_rule() {
+  TimingRule rule;
+  rule.warmups = 10'000;  // until a quarter of point_ns_max is spent
+  rule.samples_enough = 1000;
+  rule.sampled_ns_enough = 50'000'000;
+  return rule;
+}
+
 std::size_t free_bytes() {
   std::size_t free = 0, total = 0;
   CUDA_CHECK(cudaMemGetInfo(&free, &total));
@@ -80,7 +90,7 @@ MeasureOnGpu::MeasureOnGpu(std::uint64_t seed, const GpuClocks& clocks)
 
 double MeasureOnGpu::time_of(const PreparedPoint& prepared) {
   GpuReplays replays(prepared, stream_.get());
-  return static_cast<double>(time_replays(replays.replays()).median_ns);
+  return static_cast<double>(time_replays(replays.replays(), canary_rule()).median_ns);
 }
 
 CanaryReading MeasureOnGpu::canary() {

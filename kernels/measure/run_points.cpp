@@ -165,15 +165,26 @@ class Run {
 
   void drop_block(const CanaryReading& closing) {
     if (pending_.empty()) return;
-    end_.dropped += static_cast<std::int64_t>(pending_.size());
     std::deque<Planned> again;
-    for (const Pending& pending : pending_)
-      if (!pending.again) again.push_back({pending.row.point, true});
-    warn("dropped " + std::to_string(pending_.size()) + " rows from " +
-         pending_.front().row.point.text() + " to " + pending_.back().row.point.text() +
-         ": the canary moved (GEMM " + percent(closing.gemm_ns, opening_.gemm_ns) + ", copy " +
-         percent(closing.copy_ns, opening_.copy_ns) + "); " + std::to_string(again.size()) +
-         " of them are measured again");
+    std::int64_t marked = 0;
+    for (Pending& pending : pending_) {
+      if (!pending.again) {
+        again.push_back({pending.row.point, true});
+        continue;
+      }
+      pending.row.noisy = true;
+      write(pending.row);
+      ++marked;
+    }
+    const std::string moved =
+        "the canary moved (GEMM " + percent(closing.gemm_ns, opening_.gemm_ns) + ", copy " +
+        percent(closing.copy_ns, opening_.copy_ns) + ") over the block from " +
+        pending_.front().row.point.text() + " to " + pending_.back().row.point.text() + ": ";
+    if (!again.empty())
+      warn(moved + std::to_string(again.size()) + " rows are dropped and measured again");
+    if (marked > 0)
+      warn(moved + std::to_string(marked) + " rows, measured a second time, are marked as noisy");
+    end_.dropped += static_cast<std::int64_t>(again.size());
     queue_.insert(queue_.begin(), again.begin(), again.end());
     pending_.clear();
   }

@@ -69,7 +69,7 @@ struct RunRules {
 /// How a run ended.
 struct RunEnd {
   std::int64_t rows = 0, skipped = 0, failed = 0;
-  std::int64_t dropped = 0;      // rows thrown away with their blocks
+  std::int64_t dropped = 0;      // rows thrown away with their blocks, measured again
   std::int64_t points_left = 0;  // not reached
   std::string stopped;           // empty, "budget", "interrupted", "device lost"
   /// 0; 1 when a check failed or the device was lost; 130 when interrupted.
@@ -81,8 +81,10 @@ bool canary_moved(const CanaryReading& before, const CanaryReading& now, double 
 
 /// Measures the points in their order. Rows wait until the canary behind their block has been read
 /// (at most block_s and one point), then they are written and told. A block whose canary moved is
-/// dropped, with a warning, and its points are measured once more, at once; dropped a second time,
-/// they are gone. When the device is lost, rows that no canary vouches for are written as noisy.
+/// dropped, with a warning, and its points are measured once more, at once; should the canary move
+/// then, too, their rows are written as noisy: a GPU that never rests still gives a profile, and
+/// the profile says what it is worth. Likewise rows that no canary follows because the device was
+/// lost.
 /// Ends with finish() of the writer and a DoneEvent. Errors: ProfileFault of the writer.
 RunEnd run_points(const std::vector<Point>& points, const Measure& measure, const RunRules& rules,
                   ProfileWriter& writer, const std::function<void(const Event&)>& tell);

@@ -274,21 +274,39 @@ TEST_CASE("a block whose canary moved is dropped and measured once more", "[kern
   REQUIRE(device.asked == std::vector<int>{1, 2, 3, 4, 5, 6, 4, 5, 6});
   REQUIRE(ran.written == range(1, 6));
   REQUIRE(ran.end.dropped == 3);
-  REQUIRE(ran.warned("the canary moved (GEMM +4.0 %, copy +0.0 %)"));
+  REQUIRE(ran.warned("the canary moved (GEMM +4.0 %, copy +0.0 %) over the block from " +
+                     point(4).text() + " to " + point(6).text() + ": 3 rows are dropped"));
   REQUIRE(ran.warned("no longer what it was at the start"));
   REQUIRE(ran.told<RowEvent>().size() == 6);  // dropped rows are never told as rows
   REQUIRE(ran.end.exit_code() == 0);
 }
 
-TEST_CASE("a point dropped twice is gone", "[kernels][run]") {
+TEST_CASE("where the canary moves again, rows are kept and marked as noisy", "[kernels][run]") {
   FakeDevice device;
   device.point_s = 10;
   device.canaries[2] = {100'000, 520'000};
   device.canaries[3] = {100'000, 500'000};
   const Ran ran = run(device, points(4));
   REQUIRE(device.asked == std::vector<int>{1, 2, 3, 1, 2, 3, 4});
-  REQUIRE(ran.written == std::vector<int>{4});
-  REQUIRE(ran.end.dropped == 6);
+  REQUIRE(ran.written == range(1, 4));
+  REQUIRE(ran.end.dropped == 3);
+  const auto rows = ran.told<RowEvent>();
+  REQUIRE(rows.size() == 4);
+  for (int i = 0; i < 3; ++i) REQUIRE(rows[i].row.noisy);
+  REQUIRE_FALSE(rows[3].row.noisy);
+  REQUIRE(ran.warned("3 rows, measured a second time, are marked as noisy"));
+}
+
+TEST_CASE("a budget that ends in a dropped block says that its points are left", "[kernels][run]") {
+  FakeDevice device;
+  device.point_s = 2;
+  device.canaries[2] = {110'000, 500'000};
+  RunRules rules;
+  rules.budget_s = 10.5;
+  const Ran ran = run(device, points(9), rules);
+  REQUIRE(ran.written.empty());
+  REQUIRE(ran.end.stopped == "budget");
+  REQUIRE(ran.end.points_left == 9);
 }
 
 TEST_CASE("a canary that moves by three percent or less drops nothing", "[kernels][run]") {
