@@ -39,7 +39,8 @@ template <class Element>
 Element nearest_code(double value) {
   if constexpr (std::is_same_v<Element, Bf16>)
     return nearest_bf16(value);
-  else  // as the operator defines it: values of few bits times 100 lie on ties, quotients beside them
+  else  // as the operator defines it: values of few bits times 100 lie on ties, quotients beside
+        // them
     return nearest_e4m3(value * static_cast<double>(1.0F / kE4m3Scale));
 }
 
