@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <ctime>
 #include <memory>
 
 #include "kernels/measure/machine_facts.h"
@@ -17,13 +18,21 @@ namespace fleetsim::kernels {
 namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
+timespec first_signal{};
 
-extern "C" void note_signal(int) { interrupted = 1; }
+/// One Ctrl-C may arrive twice: from the terminal and from who started us. A later one means it.
+extern "C" void note_signal(int) {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  if (interrupted == 0) first_signal = now;
+  if (now.tv_sec - first_signal.tv_sec >= 2) _exit(130);
+  interrupted = 1;
+}
 
 void listen_for_signals() {
   struct sigaction action {};
   action.sa_handler = note_signal;
-  action.sa_flags = SA_RESTART | SA_RESETHAND;  // the second one ends the program at once
+  action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // a reader who is gone is seen when we write
@@ -53,7 +62,8 @@ class Teller {
   void line(const std::string& text) {
     const bool written =
         std::fprintf(stdout, "%s\n", text.c_str()) >= 0 && std::fflush(stdout) == 0;
-    if (!written) interrupted = 1;  // nobody listens any more: end as if asked to
+    if (!written && interrupted == 0)
+      interrupted = 1;  // nobody listens any more: end as if asked to
   }
 
   void show(const ProgressEvent& progress) {

@@ -16,7 +16,8 @@ enum class Audience {
 
 /// Measures and writes the profile. A GPU is there. Returns the exit code: 0; 1 when a check
 /// failed, the device was lost or a file could not be written; 2 when the folder cannot be used;
-/// 130 when interrupted. SIGINT and SIGTERM end it behind the point at hand.
+/// 130 when interrupted. SIGINT and SIGTERM end it behind the point at hand; another one, two
+/// seconds later, at once.
 int run_bench(const Jobs& jobs, Audience audience);
 
 }  // namespace fleetsim::kernels
