@@ -80,6 +80,13 @@ void copy_to_device(void* device, const void* host, std::size_t bytes) {
   if (bytes > 0) CUDA_CHECK(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice));
 }
 
+void copy_rows_to_device(void* device, std::size_t device_stride, const void* host,
+                         std::size_t row_bytes, std::size_t rows) {
+  if (row_bytes > 0 && rows > 0)
+    CUDA_CHECK(cudaMemcpy2D(device, device_stride, host, row_bytes, row_bytes, rows,
+                            cudaMemcpyHostToDevice));
+}
+
 void copy_to_host(void* host, const void* device, std::size_t bytes) {
   CUDA_CHECK(cudaDeviceSynchronize());  // streams here do not wait for the legacy one
   if (bytes > 0) CUDA_CHECK(cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost));
@@ -114,6 +121,12 @@ void device_free(void* memory) { std::free(memory); }
 bool device_guards_intact(const void*) { return true; }
 void copy_to_device(void* device, const void* host, std::size_t bytes) {
   if (bytes > 0) std::memcpy(device, host, bytes);
+}
+void copy_rows_to_device(void* device, std::size_t device_stride, const void* host,
+                         std::size_t row_bytes, std::size_t rows) {
+  for (std::size_t row = 0; row < rows; ++row)
+    copy_to_device(static_cast<unsigned char*>(device) + row * device_stride,
+                   static_cast<const unsigned char*>(host) + row * row_bytes, row_bytes);
 }
 void copy_to_host(void* host, const void* device, std::size_t bytes) {
   if (bytes > 0) std::memcpy(host, device, bytes);

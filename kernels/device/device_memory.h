@@ -20,6 +20,10 @@ bool device_guards_intact(const void* memory);
 /// Synchronous copies, after all work issued so far; bytes may be 0.
 void copy_to_device(void* device, const void* host, std::size_t bytes);
 void copy_to_host(void* host, const void* device, std::size_t bytes);
+/// `rows` pieces of `row_bytes`, one behind the other on the host, `device_stride` bytes apart on
+/// the device. Synchronous, as copy_to_device.
+void copy_rows_to_device(void* device, std::size_t device_stride, const void* host,
+                         std::size_t row_bytes, std::size_t rows);
 /// Every byte becomes `value`; in order with `stream`.
 void device_fill(void* device, int value, std::size_t bytes, Stream stream);
 /// Waits for all work of the device. Errors: CudaError of anything that failed meanwhile.

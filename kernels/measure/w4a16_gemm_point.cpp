@@ -35,8 +35,9 @@ void fill_tiles(std::uint8_t* tiles, int n, int k, std::uint64_t seed) {
   std::vector<Bf16> scales;
   for (std::size_t i = 0; i < count * kW4a16TileColumns; ++i)
     scales.push_back(to_bf16(scale * (0.5F + random.unit())));
-  CUDA_CHECK(cudaMemcpy2D(tiles + kW4a16CodeBytes, kW4a16TileBytes, scales.data(), kW4a16ScaleBytes,
-                          kW4a16ScaleBytes, count, cudaMemcpyHostToDevice));
+  device_synchronize();  // the bytes stand
+  copy_rows_to_device(tiles + kW4a16CodeBytes, kW4a16TileBytes, scales.data(), kW4a16ScaleBytes,
+                      count);
 }
 
 /// Runs set 0, whose output was poisoned, and compares sampled rows of sampled column blocks.

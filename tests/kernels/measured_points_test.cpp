@@ -1,0 +1,130 @@
+// Points of our own kernels can be made ready, run and checked: everything of a measurement but the
+// clock, on the emulated device.
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "kernels/device/device_memory.h"
+#include "kernels/emulation/emulated_device.h"
+#include "kernels/measure/operator_points.h"
+
+#include "tests/catch.h"
+
+using namespace fleetsim::kernels;
+
+namespace {
+
+struct SmallPoint {
+  std::string op;
+  PreparedPoint (*prepare)(const Point&, Arena&, std::uint64_t);
+  Point::Values axes;
+};
+
+const std::vector<SmallPoint>& small_points() {
+  static const std::vector<SmallPoint> points = {
+      {"gemm",
+       prepare_w4a16_gemm,
+       {{"dtype", "w4a16"}, {"m", "5"}, {"n", "128"}, {"k", "256"}, {"algo", "top"}}},
+      {"decode_attention",
+       prepare_decode_attention,
+       {{"kv_dtype", "bf16"},
+        {"query_heads", "8"},
+        {"kv_heads", "2"},
+        {"head_dim", "128"},
+        {"page_tokens", "16"},
+        {"lengths", "1x300,3x40"}}},
+      {"decode_attention",
+       prepare_decode_attention,
+       {{"kv_dtype", "e4m3"},
+        {"query_heads", "8"},
+        {"kv_heads", "1"},
+        {"head_dim", "64"},
+        {"page_tokens", "64"},
+        {"lengths", "2x130"}}},
+      {"prefill_attention",
+       prepare_prefill_attention,
+       {{"kv_dtype", "bf16"},
+        {"query_heads", "4"},
+        {"kv_heads", "2"},
+        {"head_dim", "64"},
+        {"page_tokens", "16"},
+        {"new_lengths", "1x70,1x3"},
+        {"cached_lengths", "1x0,1x33"},
+        {"causal", "1"}}},
+      {"rope_kv_write",
+       prepare_rope_kv_write,
+       {{"kv_dtype", "bf16"},
+        {"query_heads", "4"},
+        {"kv_heads", "2"},
+        {"head_dim", "64"},
+        {"page_tokens", "16"},
+        {"tokens", "300"}}},
+      {"rope_kv_write",
+       prepare_rope_kv_write,
+       {{"kv_dtype", "e4m3"},
+        {"query_heads", "4"},
+        {"kv_heads", "1"},
+        {"head_dim", "128"},
+        {"page_tokens", "64"},
+        {"tokens", "9"}}},
+      {"block_copy", prepare_block_copy, {{"block_bytes", "4096"}, {"blocks", "7"}}},
+      {"block_gather", prepare_block_gather, {{"block_bytes", "2048"}, {"blocks", "5"}}},
+      {"block_scatter", prepare_block_scatter, {{"block_bytes", "6144"}, {"blocks", "3"}}},
+      {"swap",
+       prepare_swap,
+       {{"method", "sm_kernel"},
+        {"direction", "to_host"},
+        {"block_bytes", "4096"},
+        {"blocks", "4"}}},
+      {"swap",
+       prepare_swap,
+       {{"method", "memcpy_batch"},
+        {"direction", "to_device"},
+        {"block_bytes", "4096"},
+        {"blocks", "4"}}},
+      {"rms_norm",
+       prepare_rms_norm,
+       {{"tokens", "3"}, {"hidden", "2880"}, {"residual", "1"}, {"output", "e4m3"}}},
+      {"silu_mul", prepare_silu_mul, {{"tokens", "3"}, {"width", "1024"}, {"output", "bf16"}}},
+      {"embedding", prepare_embedding, {{"tokens", "4"}, {"hidden", "1024"}, {"vocab", "500"}}},
+      {"sampling", prepare_sampling, {{"rows", "2"}, {"vocab", "3001"}, {"method", "greedy"}}},
+      {"sampling", prepare_sampling, {{"rows", "2"}, {"vocab", "3001"}, {"method", "top_k_top_p"}}},
+  };
+  return points;
+}
+
+/// A point as the measuring loop treats it: made ready, checked, every operand set run, checked.
+void measure_without_a_clock(const SmallPoint& small, Arena& arena) {
+  const Point point = sound_point(small.op, small.axes);
+  INFO(point.text());
+  arena.reset();
+  PreparedPoint prepared;
+  try {
+    prepared = small.prepare(point, arena, 7);
+  } catch (const std::exception& error) {
+    FAIL("not made ready: " << error.what());
+  }
+  REQUIRE(prepared.copies >= 1);
+  CHECK(prepared.error_limit < 0.02);
+  const double before = prepared.check_error();
+  CHECK(before <= prepared.error_limit);
+  for (const int copy : {0, prepared.copies / 2, prepared.copies - 1})
+    prepared.launch(Stream{}, copy);
+  device_synchronize();
+  CHECK(prepared.check_error() <= prepared.error_limit);
+}
+
+}  // namespace
+
+TEST_CASE("every point of our own kernels can be made ready, run and checked",
+          "[kernels][points]") {
+  const int before = emulation::device_traits().compute_capability;
+  for (const int capability : {80, 90}) {
+    emulation::device_traits().compute_capability = capability;
+    CAPTURE(capability);
+    Arena arena(std::size_t{256} << 20);
+    for (const SmallPoint& small : small_points()) measure_without_a_clock(small, arena);
+  }
+  emulation::device_traits().compute_capability = before;
+}
