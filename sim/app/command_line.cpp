@@ -5,11 +5,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdio>
 #include <functional>
 #include <iostream>
 #include <string>
 
+#include "hw_models/problems.h"
 #include "sim/app/built_in_text.h"
 #include "sim/app/calibrate_command.h"
 #include "sim/app/run_command.h"
@@ -35,6 +37,14 @@ CLI::App& add_command(CLI::App& app, const char* name, const char* does, const c
   return *command;
 }
 
+/// What is wrong with a seed's text; CLI11 would let -1 wrap around and cut what is too large.
+std::string whole_seed(const std::string& text) {
+  std::uint64_t seed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (error == std::errc() && end == text.data() + text.size()) return "";
+  return fmt::format("'{}' is no whole number from 0 to 2^64 - 1", text);
+}
+
 void add_scenario_options(CLI::App& command, RunOptions& options) {
   command
       .add_option("SCENARIO", options.scenario,
@@ -43,7 +53,8 @@ void add_scenario_options(CLI::App& command, RunOptions& options) {
   command.add_option("--set", options.sets, "override a key: path.to.key=value; repeat for more")
       ->allow_extra_args(false)
       ->take_all();
-  command.add_option("--seed", options.seed, "override the scenario's seed");
+  command.add_option("--seed", options.seed, "override the scenario's seed")
+      ->check(whole_seed, "whole number");
   command
       .add_option("--data", options.data_dir,
                   "second folder where the scenario's files are looked up")
@@ -171,11 +182,27 @@ void add_calibrate(CLI::App& app, CalibrateOptions& options, Action& action) {
   bench.add_option("--budget", options.budget,
                    "device time to spend (default: 480s; with --quick 120s)");
   bench.add_option("--seed", options.seed, "of inputs and of the points' order")
-      ->check(CLI::NonNegativeNumber)  // CLI11 would let -1 wrap around
+      ->check(whole_seed, "whole number")
       ->capture_default_str();
   bench.add_flag("--force", options.force, "overwrite the profile that the folder holds");
   bench.add_flag("--points", options.points, "print the points as job lines; measure nothing");
   bench.callback([&] { action = [&options] { return bench_command(options); }; });
+}
+
+/// The command that was asked for and does not exist, as a line for people; empty when the fault
+/// is another one. CLI11 says of it that "a subcommand is required".
+std::string unknown_command(const CLI::App& app) {
+  const std::vector<std::string> left = app.remaining();
+  const auto chosen = app.get_subcommands();
+  if (!chosen.empty()) return unknown_command(*chosen.front());
+  const auto known = app.get_subcommands([](const CLI::App*) { return true; });
+  if (left.empty() || known.empty() || left.front().starts_with("-")) return "";
+  std::vector<std::string> names;
+  for (const CLI::App* command : known) names.push_back(command->get_name());
+  const std::string hint = nearest_word(left.front(), names);
+  return fmt::format("{}: error: there is no command '{}'{}; there are {}\n", app.get_name(),
+                     left.front(), hint.empty() ? "" : fmt::format("; did you mean '{}'?", hint),
+                     fmt::join(names, ", "));
 }
 
 }  // namespace
@@ -204,6 +231,14 @@ int run_command_line(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    const std::string unknown =
+        error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)
+            ? unknown_command(app)
+            : "";
+    if (!unknown.empty()) {
+      std::cerr << unknown;
+      return kExitUsage;
+    }
     // exit() prints help and version to stdout, faults to stderr
     return app.exit(error, std::cout, std::cerr) == 0 ? 0 : kExitUsage;
   }
