@@ -22,6 +22,7 @@ import dataclasses
 import json
 import math
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -598,4 +599,5 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--list | head` ends quietly
     sys.exit(main(sys.argv[1:]))
