@@ -430,6 +430,13 @@ std::vector<Point> bench_grid(GridSize size, std::string_view only_op, std::uint
   return points;
 }
 
+std::vector<Point> in_reverse(std::vector<Point> points) {
+  const auto behind_ceilings = std::find_if(points.begin(), points.end(),
+                                            [](const Point& p) { return p.op() != "ceiling"; });
+  std::reverse(behind_ceilings, points.end());
+  return points;
+}
+
 double estimated_seconds(const Point& point) {
   // round achieved rates of a Hopper GPU in a PCIe 5 host, kernels-and-cost-models §2
   constexpr double kBytesPerSecond = 4e12, kFlopsPerSecond = 600e12, kLinkBytesPerSecond = 50e9;

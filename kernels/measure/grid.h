@@ -19,6 +19,10 @@ enum class GridSize { quick, full };
 /// empty: all. The same arguments give the same points. Errors: CHECK that the operator exists.
 std::vector<Point> bench_grid(GridSize size, std::string_view only_op, std::uint64_t seed);
 
+/// The same points in reverse, the ceilings still first: a second run in this order shows how far
+/// results depend on what ran before (kernels-and-cost-models §4.8).
+std::vector<Point> in_reverse(std::vector<Point> points);
+
 /// Device time that a point will take with preparation, check and timing. Units: seconds. A plan
 /// for the budget at round rates of a Hopper GPU, not a prediction.
 double estimated_seconds(const Point& point);

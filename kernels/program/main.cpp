@@ -17,7 +17,7 @@ namespace {
 constexpr int kUsersFault = 2, kOurFault = 1;
 
 struct Options {
-  bool quick = false, full = false, force = false;
+  bool quick = false, full = false, force = false, reverse = false;
   bool jobs = false, selftest = false, small = false, device = false;
   std::string only, out;
   std::int64_t budget_s = 480;
@@ -42,6 +42,8 @@ void add_options(CLI::App& app, Options& options) {
                  "Seconds of device time at most; 0: no limit (default: 480)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{86400}));
   app.add_option("--seed", options.seed, "Seed of random inputs (default: 1)");
+  app.add_flag("--reverse", options.reverse,
+               "Measure in reverse order behind the ceilings: two runs show their spread");
   app.add_flag("--force", options.force, "Write into a folder that holds a profile");
   app.add_flag("--selftest", options.selftest, "Check every kernel, measure nothing");
   app.add_flag("--small", options.small, "With --selftest: leave the big shapes out");
@@ -62,7 +64,8 @@ const std::vector<Mode>& modes() {
       {"--jobs", {}},
       {"--device", {}},
       {"--selftest", {"--small", "--only", "--seed"}},
-      {nullptr, {"--quick", "--full", "--only", "--out", "--budget", "--seed", "--force"}},
+      {nullptr,
+       {"--quick", "--full", "--only", "--out", "--budget", "--seed", "--force", "--reverse"}},
   };
   return table;
 }
@@ -126,6 +129,7 @@ int run_grid(const Options& options) {
   jobs.header = {options.out, options.budget_s, options.seed, options.force};
   jobs.points =
       bench_grid(options.quick ? GridSize::quick : GridSize::full, options.only, options.seed);
+  if (options.reverse) jobs.points = in_reverse(jobs.points);
   return run_bench(jobs, Audience::people);
 }
 

@@ -7,13 +7,13 @@
 #include <filesystem>
 #include <fstream>
 
+#include "hw_models/sha256.h"
 #include "hw_models/yaml_reader.h"
 #include "sim/scenario/field_echo.h"
 #include "sim/scenario/field_reader.h"
 #include "sim/scenario/field_schema.h"
 #include "sim/scenario/overrides.h"
 #include "sim/scenario/scenario_fields.h"
-#include "hw_models/sha256.h"
 
 namespace fleetsim {
 namespace {

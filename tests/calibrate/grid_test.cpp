@@ -180,3 +180,15 @@ TEST_CASE("the ragged batch and the uniform one that it is held to have as many 
   REQUIRE(tokens.count("64x1016") == 1);
   CHECK(tokens["1x32768,63x512"] == tokens["64x1016"]);
 }
+
+TEST_CASE("in reverse, ceilings stay first and every other point comes as often, last first",
+          "[unit]") {
+  const std::vector<Point> there = bench_grid(GridSize::quick, "", 1);
+  const std::vector<Point> back = in_reverse(there);
+  REQUIRE(back.size() == there.size());
+  std::size_t ceilings = 0;
+  while (there[ceilings].op() == "ceiling") ++ceilings;
+  REQUIRE(ceilings > 5);
+  for (std::size_t i = 0; i < there.size(); ++i)
+    REQUIRE(back[i] == (i < ceilings ? there[i] : there[there.size() - 1 - (i - ceilings)]));
+}

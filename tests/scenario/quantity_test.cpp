@@ -2,7 +2,6 @@
 
 #include "sim/scenario/quantity.h"
 
-
 #include "tests/catch.h"
 
 namespace fleetsim {
