@@ -25,9 +25,8 @@ struct AllReduceParameters {
 /// What a barrier promises beyond that all ranks' blocks came.
 enum class RankOrder {
   /// Nothing. Enough before the first read: what was written before a kernel began is seen by
-  /// whoever
-  /// learns that it began. Enough after the last read as well: values have arrived when they are
-  /// stored, so nobody's input is overwritten under a reader.
+  /// whoever learns that it began. Enough after the last read as well: values have arrived when
+  /// they are stored, so nobody's input is overwritten under a reader.
   arrival,
   /// What every rank's block wrote before is seen by all after it.
   writes

@@ -15,9 +15,8 @@
 // - A warp copies 16 tokens of a key tile, which lie in one page: one page-table entry and one
 //   64-bit address a lane and tile, however small the pages. It is read a tile ahead.
 // - Keys ascend, and every row sees key 0, so that the running maximum is finite from the first
-// tile
-//   on and needs no special case. Only tiles that reach beyond the warp's first row's limit are
-//   masked; tiles beyond its last row's limit are skipped. The output is rescaled only when a
+//   tile on and needs no special case. Only tiles that reach beyond the warp's first row's limit
+//   are masked; tiles beyond its last row's limit are skipped. The output is rescaled only when a
 //   maximum of the warp has changed; the factor is exactly 1 otherwise, so the result is the same.
 
 #include "kernels/device/memory_access.h"
