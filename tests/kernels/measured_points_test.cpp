@@ -120,11 +120,10 @@ void measure_without_a_clock(const SmallPoint& small, Arena& arena) {
 TEST_CASE("every point of our own kernels can be made ready, run and checked",
           "[kernels][points]") {
   const int before = emulation::device_traits().compute_capability;
-  for (const int capability : {80, 90}) {
-    emulation::device_traits().compute_capability = capability;
-    CAPTURE(capability);
-    Arena arena(std::size_t{256} << 20);
-    for (const SmallPoint& small : small_points()) measure_without_a_clock(small, arena);
-  }
+  Arena arena(std::size_t{256} << 20);
+  for (const SmallPoint& small : small_points()) measure_without_a_clock(small, arena);
+  emulation::device_traits().compute_capability = 80;  // decode attention has a path of its own
+  for (const SmallPoint& small : small_points())
+    if (small.op == "decode_attention") measure_without_a_clock(small, arena);
   emulation::device_traits().compute_capability = before;
 }
