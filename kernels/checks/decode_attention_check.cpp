@@ -103,8 +103,8 @@ struct OnDevice {
 };
 
 template <class Element, class Arguments>
-void set_common(Arguments& arguments, const DecodeCase& c, const OnDevice<Element>& device,
-                int row_pages) {
+void set_shape_and_cache(Arguments& arguments, const DecodeCase& c, const OnDevice<Element>& device,
+                         int row_pages) {
   arguments.query = device.query.data();
   arguments.key_pages = reinterpret_cast<const Element*>(device.keys.data());
   arguments.value_pages = reinterpret_cast<const Element*>(device.values.data());
@@ -126,7 +126,7 @@ DecodeResult run_operator(const DecodeCase& c, const OnDevice<Element>& device, 
                           int times, std::string& problem) {
   const std::size_t heads = device.sequences * static_cast<std::size_t>(c.query_heads);
   DecodeAttentionArguments<Element> arguments;
-  set_common(arguments, c, device, row_pages);
+  set_shape_and_cache(arguments, c, device, row_pages);
   arguments.lengths = device.lengths.data();
   arguments.sequences = static_cast<int>(device.sequences);
   arguments.blocks = c.blocks;
@@ -161,7 +161,7 @@ AttentionOutputs run_plain_kernel(const DecodeCase& c, const OnDevice<Element>& 
   const DeviceBuffer<int> sequences(sequence_of_row);
   const DeviceBuffer<float> out(heads * static_cast<std::size_t>(c.head_dim)), log_sum_exp(heads);
   PlainAttentionArguments<Element> arguments;
-  set_common(arguments, c, device, row_pages);
+  set_shape_and_cache(arguments, c, device, row_pages);
   arguments.sequence_of_row = sequences.data();
   arguments.visible = device.lengths.data();
   arguments.rows = static_cast<int>(device.sequences);

@@ -9,6 +9,7 @@
 
 #include "kernels/checks/check.h"
 #include "kernels/device/device_memory.h"
+#include "kernels/measure/attention_sets.h"
 #include "kernels/measure/operator_points.h"
 #include "kernels/operators/decode_attention.h"
 #include "kernels/reference/attention.h"
@@ -144,26 +145,10 @@ PreparedPoint prepare(const Point& point, Arena& arena, std::uint64_t seed) {
   const std::size_t rows = lengths.size() * static_cast<std::size_t>(shape.query_heads) * head_dim;
   const std::size_t pool = static_cast<std::size_t>(decode->table.pool_pages) * shape.kv_heads *
                            shape.page_tokens * head_dim;
-  const int copies = rotation_copies(2 * (rows * sizeof(Bf16) + pool * sizeof(Element)));
-  for (int copy = 0; copy < copies; ++copy) {
-    const std::uint64_t own_seed = seed + 3 * static_cast<std::uint64_t>(copy);
-    Bf16* query = arena.take<Bf16>(rows);
-    Element* key_pages = arena.take<Element>(pool);
-    Element* value_pages = arena.take<Element>(pool);
-    fill_normal(query, rows, 1.0F, own_seed, {});
-    fill_normal(key_pages, pool, 1.0F, own_seed + 1, {});
-    fill_normal(value_pages, pool, 1.0F, own_seed + 2, {});
-    DecodeAttentionArguments<Element> set = shape;
-    set.query = query;
-    set.key_pages = key_pages;
-    set.value_pages = value_pages;
-    set.out = arena.take<Bf16>(rows);
-    decode->sets.push_back(set);
-  }
-  device_synchronize();
+  decode->sets = attention_sets<Element>(shape, rows, pool, arena, seed);
 
   PreparedPoint prepared;
-  prepared.copies = copies;
+  prepared.copies = static_cast<int>(decode->sets.size());
   prepared.launch = [decode](Stream stream, int copy) {
     launch_decode_attention(decode->sets[static_cast<std::size_t>(copy)], stream);
   };

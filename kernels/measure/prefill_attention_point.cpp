@@ -9,6 +9,7 @@
 
 #include "kernels/checks/check.h"
 #include "kernels/device/device_memory.h"
+#include "kernels/measure/attention_sets.h"
 #include "kernels/measure/operator_points.h"
 #include "kernels/operators/prefill_attention.h"
 #include "kernels/reference/attention.h"
@@ -174,26 +175,10 @@ PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::u
   const std::size_t rows = static_cast<std::size_t>(total) * shape.query_heads * head_dim;
   const std::size_t pool = static_cast<std::size_t>(prefill->table.pool_pages) * shape.kv_heads *
                            shape.page_tokens * head_dim;
-  const int copies = rotation_copies(2 * (rows + pool) * sizeof(Bf16));
-  for (int copy = 0; copy < copies; ++copy) {
-    const std::uint64_t own_seed = seed + 3 * static_cast<std::uint64_t>(copy);
-    Bf16* query = arena.take<Bf16>(rows);
-    Bf16* key_pages = arena.take<Bf16>(pool);
-    Bf16* value_pages = arena.take<Bf16>(pool);
-    fill_normal(query, rows, 1.0F, own_seed, {});
-    fill_normal(key_pages, pool, 1.0F, own_seed + 1, {});
-    fill_normal(value_pages, pool, 1.0F, own_seed + 2, {});
-    PrefillAttentionArguments set = shape;
-    set.query = query;
-    set.key_pages = key_pages;
-    set.value_pages = value_pages;
-    set.out = arena.take<Bf16>(rows);
-    prefill->sets.push_back(set);
-  }
-  device_synchronize();
+  prefill->sets = attention_sets<Bf16>(shape, rows, pool, arena, seed);
 
   PreparedPoint prepared;
-  prepared.copies = copies;
+  prepared.copies = static_cast<int>(prefill->sets.size());
   prepared.launch = [prefill](Stream stream, int copy) {
     launch_prefill_attention(prefill->sets[static_cast<std::size_t>(copy)], stream);
   };
