@@ -7,7 +7,7 @@
 
 #include <optional>
 
-#include "sim/workload/csv_table.h"
+#include "hw_models/csv_table.h"
 #include "sim/workload/trace.h"
 
 namespace fleetsim {

@@ -11,7 +11,7 @@
 #include <cmath>
 #include <limits>
 
-#include "sim/workload/csv_table.h"
+#include "hw_models/csv_table.h"
 
 namespace fleetsim {
 

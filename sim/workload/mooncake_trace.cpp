@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "sim/workload/csv_table.h"
+#include "hw_models/csv_table.h"
 #include "sim/workload/stream_ids.h"
 #include "sim/workload/trace.h"
 

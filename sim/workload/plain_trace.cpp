@@ -15,7 +15,7 @@
 #include <optional>
 #include <unordered_map>
 
-#include "sim/workload/csv_table.h"
+#include "hw_models/csv_table.h"
 #include "sim/workload/stream_ids.h"
 #include "sim/workload/trace.h"
 

@@ -36,7 +36,7 @@ const std::vector<Door>& doors() {
         "tests/"}},
       {"cuda", {"kernels/device/"}},
       {"cublas", {"kernels/operators/gemm_cublaslt.cu", "kernels/operators/gemm_cublaslt.h"}},
-      {"zlib.h", {"sim/workload/text_file.cpp", "tests/"}},
+      {"zlib.h", {"hw_models/text_file.cpp", "tests/"}},
       {"catch2/", {"tests/catch.h", "tests/catch_main.cpp"}},
   };
   return table;

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "sim/workload/text_file.h"
+#include "hw_models/text_file.h"
 #include "tests/workload/trace_files.h"
 
 #include "tests/catch.h"

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "hw_models/problems.h"
-#include "sim/workload/text_file.h"
+#include "hw_models/text_file.h"
 
 namespace fleetsim {
 
@@ -37,9 +37,9 @@ struct CsvColumn {
   bool required = true;
 };
 
-/// Rows of a CSV file without quoting, as the public traces are written. Columns may stand in any
-/// order; unknown ones are faults unless `others_allowed`.
-/// Errors: faults go to `problems`; ConfigError from TextFile when the file itself is unreadable.
+/// Rows of a CSV file without quoting, as public traces and measurements are written. Columns may
+/// stand in any order; unknown ones are faults unless `others_allowed`. Errors: faults go to
+/// `problems`; ConfigError from TextFile when the file itself is unreadable.
 class CsvTable {
  public:
   enum class Others { refused, allowed };
@@ -59,6 +59,8 @@ class CsvTable {
   std::optional<std::int32_t> tokens(std::size_t column, std::int32_t min);
   /// The cell as a finite number of seconds, 0 or more, or a fault and nothing.
   std::optional<double> seconds(std::size_t column);
+  /// The cell as a finite number above 0, or a fault and nothing.
+  std::optional<double> positive(std::size_t column);
   /// A fault in a cell of the current row.
   void fault(std::size_t column, const std::string& message);
 

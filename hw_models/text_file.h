@@ -1,6 +1,6 @@
 #pragma once
-// A text file read line by line, plain or gzip-compressed: the one door to files of traces and
-// laws.
+// A text file read line by line, plain or gzip-compressed: the one door to files of traces, laws
+// and measurements.
 
 #include <cstdint>
 #include <memory>

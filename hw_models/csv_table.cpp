@@ -1,7 +1,7 @@
 // Numbers are read by std::from_chars, which knows no locale. A row with the wrong number of cells
 // is one fault; its cells are not looked at.
 
-#include "sim/workload/csv_table.h"
+#include "hw_models/csv_table.h"
 
 #include <fmt/format.h>
 
@@ -165,6 +165,19 @@ std::optional<double> CsvTable::seconds(std::size_t column) {
   }
   if (value < 0 || value > 3.0e9) {  // 95 years: inside SimTime with room to spare
     fault(column, fmt::format("{} must be between 0 and 3e9 s, but is {}", name, in_quotes(text)));
+    return std::nullopt;
+  }
+  return value;
+}
+
+std::optional<double> CsvTable::positive(std::size_t column) {
+  const std::string_view text = cell(column);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size() ||
+      !std::isfinite(value) || value <= 0) {
+    fault(column, fmt::format("{} must be a number above 0, not {}", columns_[column].name,
+                              in_quotes(text)));
     return std::nullopt;
   }
   return value;

@@ -2,7 +2,7 @@
 // directly because its file layer takes a truncated or foreign file for plain text without a word.
 // Several gzip members one after another are one file, as gunzip has it.
 
-#include "sim/workload/text_file.h"
+#include "hw_models/text_file.h"
 
 #include <zlib.h>
 
