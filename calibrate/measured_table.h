@@ -23,6 +23,7 @@ const char* name_of(RowFlag flag);
 struct MeasuredOperator {
   OperatorShape shape;
   double seconds = 0;
+  std::string engine;  // the software that launched it: "vllm", "trtllm", "nccl"; may be empty
   std::string kernel;  // as its owner names it; may be empty
   RowFlag flag = RowFlag::none;
 };
