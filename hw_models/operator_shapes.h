@@ -39,7 +39,8 @@ struct GemmShape {
 };
 
 /// One query token a sequence against its KV cache, on one GPU and one layer. `context`: mean
-/// tokens of KV a sequence (the window, where it is smaller).
+/// tokens of KV a sequence (the window, where it is smaller). `windowed`: the window cuts keys off,
+/// the sequence being longer; where it does not, kernels take the path without a window.
 struct DecodeAttentionShape {
   AttentionBackend backend = AttentionBackend::fa3;
   double kv_element_bytes = 2;
@@ -49,7 +50,7 @@ struct DecodeAttentionShape {
 
 /// Causal attention of prompt chunks, on one GPU and one layer, all chunks of an iteration in one
 /// call. `queries`: new tokens of all chunks; `pairs`: (query, key) pairs that the mask leaves;
-/// `context`: KV tokens of all chunks, new ones included.
+/// `context`: KV tokens of all chunks, new ones included. `windowed`: as for decodes.
 struct PrefillAttentionShape {
   AttentionBackend backend = AttentionBackend::fa3;
   double kv_element_bytes = 2;
