@@ -9,9 +9,11 @@
 
 using namespace fleetsim;
 
-TEST_CASE("every GPU of the first product is built in", "[unit]") {
-  CHECK(gpu_names() == std::vector<std::string>{"a10", "a100-80gb-sxm", "b200-sxm", "h100-sxm",
-                                                "h200-sxm", "l40s", "rtx4090", "rtx5090"});
+TEST_CASE("every GPU that scenarios and the end-to-end data name is built in", "[unit]") {
+  CHECK(gpu_names() == std::vector<std::string>{"a10", "a100-80gb-sxm", "b200-sxm", "b300-sxm",
+                                                "gb200", "gb300", "h100-sxm", "h200-nvl",
+                                                "h200-sxm", "l40s", "rtx-pro-6000", "rtx4090",
+                                                "rtx5090"});
 }
 
 TEST_CASE("SMs x FLOP per clock x clock is the bf16 peak", "[unit]") {
@@ -58,8 +60,10 @@ TEST_CASE("the limits are those of the table in kernels-and-cost-models §1", "[
   CHECK(h200.nvlink_per_direction->value == 450e9);
   CHECK(h200.gemm_floor.value == Approx(2.4e-6));
   const GpuSpec& h100 = *find_gpu("h100");
-  CHECK(h100.memory_reported.value == 80000000000);
-  CHECK(h100.memory_reported_is_nominal);
+  CHECK(h100.memory_reported.value == 81090ll * 1048576);  // 79.19 GiB
+  CHECK_FALSE(h100.memory_reported_is_nominal);
+  CHECK(find_gpu("l40s")->memory_reported.value == 48000000000);
+  CHECK(find_gpu("l40s")->memory_reported_is_nominal);
   CHECK(h100.dense_peak.at(NumberFormat::fp8).value == 1979e12);
   CHECK_FALSE(h100.has(NumberFormat::fp4));
   CHECK_FALSE(find_gpu("a100")->has(NumberFormat::fp8));
