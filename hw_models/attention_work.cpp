@@ -69,6 +69,26 @@ std::vector<double> powers_of(double base, double first, double last) {
   return knots;
 }
 
+/// Where decodes leave the floor, from few streams at many keys to many at few; below 128 nothing
+/// happens.
+const std::vector<double> kDecodeContexts = {32,   128,  256,   512,   1024,  2048,
+                                             4096, 8192, 16384, 32768, 65536, 131072};
+
+/// Public tables hold windows of 128 keys at widths 64, 128 and 192, 1024 at 256, 8192 at 128.
+/// Decodes: the window itself, and below it batches that only in part reach it.
+std::vector<double> decode_windows(const std::string& family) {
+  if (family.find("/d128/") != std::string::npos) return {32, 128, 1024, 8192};
+  if (family.find("/d256/") != std::string::npos) return {128, 512, 1024};
+  return {32, 128};
+}
+/// Prompts: their mean keys, from where the window begins to cut to where it is nearly always full.
+std::vector<double> prefill_windows(const std::string& family) {
+  if (family.find("/d128/") != std::string::npos)
+    return {32, 64, 96, 112, 120, 128, 1024, 4915, 6144, 8192};
+  if (family.find("/d256/") != std::string::npos) return {128, 512, 683, 853, 960, 1024};
+  return {32, 64, 96, 112, 120, 128};
+}
+
 /// Coordinates of chunks without a window; see the head of the header.
 struct ChunkCoordinates {
   double longest = 1, rows = 1;
@@ -87,8 +107,8 @@ std::string family_of(const DecodeAttentionShape& shape) {
                           shape.windowed);
 }
 std::string family_of(const PrefillAttentionShape& shape) {
-  return attention_family("prefill", shape.backend, shape.kv_element_bytes, shape.head_dim,
-                          shape.windowed);
+  return attention_family(shape.decodes > 0 ? "mixed" : "prefill", shape.backend,
+                          shape.kv_element_bytes, shape.head_dim, shape.windowed);
 }
 std::string family_of(const LatentDecodeShape& shape) {
   return latent_family("decode", shape.kv_element_bytes);
@@ -130,13 +150,18 @@ OperatorWork work_of(const PrefillAttentionShape& shape) {
     work.bytes += 4 * shape.query_heads * shape.head_dim * kElement * shape.context +
                   kNaiveScoreBytes * shape.query_heads * scores;
   }
-  const double group = shape.query_heads / shape.kv_heads;
-  if (shape.windowed) {
-    work.at = {shape.pairs / shape.queries, shape.queries * shape.query_heads, group};
+  ChunkCoordinates chunk =
+      chunk_coordinates(shape.requests, shape.queries, shape.pairs, shape.query_heads);
+  if (shape.windowed) chunk = {shape.pairs / shape.queries, shape.queries * shape.query_heads};
+  if (shape.decodes > 0) {
+    CHECK(shape.decode_context > 0, family_of(shape));
+    const double heads = shape.decodes * shape.query_heads;
+    work.flops += 4 * shape.head_dim * heads * shape.decode_context;
+    work.bytes +=
+        2 * shape.head_dim * heads * (kElement + shape.kv_element_bytes * shape.decode_context);
+    work.at = {heads, shape.decode_context, chunk.longest, chunk.rows};
   } else {
-    const ChunkCoordinates chunk =
-        chunk_coordinates(shape.requests, shape.queries, shape.pairs, shape.query_heads);
-    work.at = {chunk.longest, chunk.rows, group};
+    work.at = {chunk.longest, chunk.rows, shape.query_heads / shape.kv_heads};
   }
   return work;
 }
@@ -171,7 +196,7 @@ std::vector<std::string> stand_ins(const DecodeAttentionShape& shape) {
   return attention_stand_ins("decode", shape);
 }
 std::vector<std::string> stand_ins(const PrefillAttentionShape& shape) {
-  return attention_stand_ins("prefill", shape);
+  return attention_stand_ins(shape.decodes > 0 ? "mixed" : "prefill", shape);
 }
 std::vector<std::string> stand_ins(const LatentDecodeShape& shape) {
   return {latent_family("decode", shape.kv_element_bytes == 1 ? 2 : 1)};
@@ -181,8 +206,8 @@ std::vector<std::string> stand_ins(const LatentPrefillShape& shape) {
 }
 
 bool is_attention_family(const std::string& family) {
-  for (const char* kind :
-       {"decode-attention/", "prefill-attention/", "latent-decode/", "latent-prefill/"})
+  for (const char* kind : {"decode-attention/", "prefill-attention/", "mixed-attention/",
+                           "latent-decode/", "latent-prefill/"})
     if (family.starts_with(kind)) return true;
   return false;
 }
@@ -190,21 +215,23 @@ bool is_attention_family(const std::string& family) {
 std::vector<LogSurface::Axis> attention_knots_of(const std::string& family) {
   CHECK(is_attention_family(family), family);
   const bool windowed = family.ends_with("/windowed");
-  // a prompt's mean keys under the windows that tables hold (128, 1024, 8192), from where the
-  // window begins to cut to where it is nearly always full
-  const std::vector<double> windows = {32,  64,  96,   112,  120,  128,  512, 683,
-                                       853, 960, 1024, 4096, 4915, 6144, 8192};
   if (family.starts_with("decode-attention/")) {
     return {{"streams", powers_of(2, 1, 8192)},
-            {"context",
-             windowed ? std::vector<double>{32, 64, 128, 1024, 8192} : powers_of(2, 32, 131072)},
-            {"group", {1, 2, 8, 16, 32, 64}}};
+            {"context", windowed ? decode_windows(family) : kDecodeContexts},
+            {"group", windowed ? std::vector<double>{1, 2, 8, 64}
+                               : std::vector<double>{1, 2, 8, 16, 32, 64}}};
   }
   const std::vector<double> longest = {1, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
   if (family.starts_with("prefill-attention/")) {
-    return {{"longest", windowed ? windows : longest},
+    return {{"longest", windowed ? prefill_windows(family) : longest},
             {"rows", powers_of(4, 1, 1048576)},
             {"group", {1, 2, 8, 64}}};
+  }
+  if (family.starts_with("mixed-attention/")) {
+    return {{"streams", powers_of(2, 32, 8192)},
+            {"context", powers_of(4, 16, 16384)},
+            {"longest", {16, 128, 1024, 4096, 16384}},
+            {"rows", {512, 2048, 4096, 8192, 16384, 32768, 65536, 131072}}};
   }
   if (family.starts_with("latent-decode/")) {
     return {{"batch", powers_of(2, 1, 1024)},

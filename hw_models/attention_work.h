@@ -6,6 +6,7 @@
 //
 //   decode   streams = batch x kv_heads, context, group = query heads a KV head
 //   prefill  longest = keys that the last query of a chunk sees, rows, group
+//   mixed    streams = decodes x query_heads, decode context, longest, rows (of the chunks)
 //   latent   decode: batch, context, heads; prefill: longest, rows, heads
 //
 // `rows` is the number of query rows (queries x query_heads) of a prompt without cached tokens that
@@ -13,6 +14,13 @@
 // public table holds, lies where prompts of the same parallelism were measured: on few rows time
 // follows the longest row of tiles, on many the work. A window makes all rows of tiles alike:
 // there `longest` is the mean number of keys, and `rows` are counted plainly.
+//
+// A call of chunks with decodes among them (PrefillAttentionShape with decodes > 0) is a family of
+// its own where one kernel takes both without splitting keys, as FlashAttention 2 does: a decode is
+// then a prompt of one token, every query head reads the keys for itself, and a lone decode over
+// 16 k keys takes 366 us where it takes 62 among decodes (RTX PRO 6000, LLMServingSim's tables).
+// trtllm runs chunks and decodes in two calls; for fa3 no table says, and their times are added
+// less one floor.
 //
 // Chosen on the tables of AIConfigurator (H100, H200, B200, FA3 and TRT-LLM): batch x kv_heads
 // stands for both (their split moves times by 2 % in the median), the group matters where it is 1
@@ -35,8 +43,8 @@ std::string family_of(const LatentDecodeShape& shape);
 std::string family_of(const LatentPrefillShape& shape);
 
 /// FLOPs of the pairs that the mask leaves (naive: of all pairs), bytes of KV and of queries and
-/// outputs once (naive: and of the scores). All extents must be positive; queries and outputs are
-/// 16-bit.
+/// outputs once (naive: and of the scores; mixed: KV of the decodes once a query head). All extents
+/// must be positive; queries and outputs are 16-bit.
 OperatorWork work_of(const DecodeAttentionShape& shape);
 OperatorWork work_of(const PrefillAttentionShape& shape);
 OperatorWork work_of(const LatentDecodeShape& shape);

@@ -57,6 +57,10 @@ struct PrefillAttentionShape {
   double requests = 1, queries = 1, pairs = 1, context = 1;
   double query_heads = 1, kv_heads = 1, head_dim = 128;
   bool windowed = false;
+  /// Decodes that run in the same call, one query each over `decode_context` keys in the mean;
+  /// counted in no other field. Kernels without a split over keys (fa2) take them as prompts of one
+  /// token, which costs several times a call of decodes alone.
+  double decodes = 0, decode_context = 0;
 };
 
 /// Multi-head latent attention (DeepSeek-V3's widths: latent 512, rotary 64, value 128), decode on
