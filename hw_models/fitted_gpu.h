@@ -40,10 +40,14 @@ struct OperatorFamily {
   double floor_seconds = 0;      // launch and latency of an empty call
   double flops_per_second = 0;   // 0: this term does not count
   double bytes_per_second = 0;   // 0: this term does not count
+  // What the datasheet allows: no time is under flops / flop_limit or bytes / byte_limit. 0: none.
+  double flop_limit = 0, byte_limit = 0;
   LogSurface surface;
   FitQuality quality;
 
   OperatorTime time(const OperatorWork& work) const;
+  /// floor + max(flops / flop rate, bytes / byte rate), without the surface.
+  double base_seconds(const OperatorWork& work) const;
 };
 
 class FittedGpu {
@@ -56,7 +60,8 @@ class FittedGpu {
   const OperatorFamily* find(const std::string& family) const;
 };
 
-/// The fit that is linked into the program, by canonical GPU name; nullptr when there is none.
+/// The fit that is linked into the program, by canonical GPU name; nullptr when there is none. Read
+/// when first asked for, also from several threads; lives as long as the program.
 const FittedGpu* find_fitted(const std::string& gpu);
 /// All of them, ascending in name.
 const std::vector<FittedGpu>& fitted_gpus();

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "hw_models/log_surface.h"
 #include "hw_models/precision.h"
 
 namespace fleetsim {
@@ -122,6 +123,8 @@ struct OperatorWork {
 std::string family_of(const OperatorShape& shape);
 /// Names of the coordinates of a family's surface, in order (at most four).
 std::vector<std::string> axes_of(const std::string& family);
+/// The same with the knots that fits use.
+std::vector<LogSurface::Axis> knots_of(const std::string& family);
 OperatorWork work_of(const OperatorShape& shape);
 
 }  // namespace fleetsim

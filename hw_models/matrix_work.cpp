@@ -1,0 +1,169 @@
+// Work, coordinates and knots of matrix products, experts, collectives and streaming kernels.
+
+#include "hw_models/matrix_work.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "hw_models/check.h"
+#include "hw_models/precision.h"
+
+namespace fleetsim {
+namespace {
+
+constexpr double kElement = 2;  // bytes of an activation between kernels
+
+constexpr std::array<Collective, 5> kCollectives = {
+    Collective::all_reduce_custom, Collective::all_reduce_nccl, Collective::all_gather,
+    Collective::reduce_scatter, Collective::all_to_all};
+
+bool is_collective_family(const std::string& family) {
+  return std::any_of(kCollectives.begin(), kCollectives.end(), [&](Collective collective) {
+    return family.starts_with(std::string(name_of(collective)) + "/");
+  });
+}
+
+std::vector<double> powers_of(double base, double first, double last) {
+  std::vector<double> knots;
+  for (double knot = first; knot <= last; knot *= base) knots.push_back(knot);
+  return knots;
+}
+
+/// cuBLAS hides its tiles in bf16; kernels of quantised formats have teeth at whole tiles of rows,
+/// 128 high and 256 in the large (kernels-and-cost-models §2.2), which need a knot on either side.
+std::vector<double> knots_of_m(const std::string& family) {
+  if (family == "gemm/bf16")
+    return {1,   4,   8,   16,  17,   32,   48,   64,   96,   128,  192,
+            256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 32768};
+  return {1,    4,    8,    16,   17,   32,   33,   64,   65,   96,   128,
+          129,  160,  192,  193,  256,  257,  512,  513,  768,  769,  1024,
+          1025, 1536, 1537, 2048, 2049, 3072, 3073, 4096, 4097, 8192, 32768};
+}
+
+/// Widths of weights; tables hold 20 of 128 and more, in which a site left out is met as well by
+/// these (found on the H200's bf16 and fp8 tables).
+std::vector<double> knots_of_width() {
+  return {128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 10240, 12288, 16384, 65536};
+}
+
+}  // namespace
+
+std::string family_of(const GemmShape& shape) {
+  return fmt::format("gemm/{}", name_of(shape.format));
+}
+std::string family_of(const ExpertsShape& shape) {
+  return fmt::format("experts/{}", name_of(shape.format));
+}
+std::string family_of(const CollectiveShape& shape) {
+  return fmt::format("{}/{}", name_of(shape.collective), shape.gpus);
+}
+std::string family_of(const ElementwiseShape&) { return "elementwise"; }
+
+double weight_bytes(GemmFormat format) {
+  switch (format) {
+    case GemmFormat::bf16:
+      return weight_bytes(NumberFormat::bf16);
+    case GemmFormat::fp8:
+    case GemmFormat::fp8_block:
+      return weight_bytes(NumberFormat::fp8);
+    case GemmFormat::int8:
+      return weight_bytes(NumberFormat::int8);
+    case GemmFormat::nvfp4:
+      return weight_bytes(NumberFormat::fp4);
+    case GemmFormat::w4a16:
+      return weight_bytes(NumberFormat::int4);
+    case GemmFormat::w4a8:
+      return 0.5 + 1.0 / 32;
+  }
+  CHECK(false, "format");
+  return 0;
+}
+
+OperatorWork work_of(const GemmShape& shape) {
+  CHECK(shape.m > 0 && shape.n > 0 && shape.k > 0, family_of(shape));
+  OperatorWork work;
+  work.flops = 2 * shape.m * shape.n * shape.k;
+  work.bytes =
+      weight_bytes(shape.format) * shape.n * shape.k + kElement * shape.m * (shape.k + shape.n);
+  work.at = {shape.m, shape.n, shape.k};
+  return work;
+}
+
+double distinct_experts(double tokens, double experts, double experts_per_token, double skew) {
+  if (skew == 0) return experts * -std::expm1(tokens * std::log1p(-experts_per_token / experts));
+  double total = 0;
+  for (double rank = 1; rank <= experts; ++rank) total += std::pow(rank, -skew);
+  double distinct = 0;
+  for (double rank = 1; rank <= experts; ++rank) {
+    // a token cannot pick the same expert twice
+    const double picked = std::min(1.0, experts_per_token * std::pow(rank, -skew) / total);
+    distinct += picked >= 1 ? 1 : -std::expm1(tokens * std::log1p(-picked));
+  }
+  return distinct;
+}
+
+OperatorWork work_of(const ExpertsShape& shape) {
+  CHECK(shape.tokens > 0 && shape.hidden > 0 && shape.ffn > 0 && shape.experts > 0 &&
+            shape.local_experts > 0 && shape.experts_per_token > 0 &&
+            shape.experts_per_token <= shape.experts && shape.skew >= 0,
+        family_of(shape));
+  const double share = shape.local_experts / shape.experts;
+  const double rows = shape.tokens * shape.experts_per_token * share;
+  // the gate's, the up and the down matrix
+  const double weights = 3 * shape.hidden * shape.ffn;
+  OperatorWork work;
+  work.flops = 2 * rows * weights;
+  work.bytes =
+      weights * weight_bytes(shape.format) * share *
+          distinct_experts(shape.tokens, shape.experts, shape.experts_per_token, shape.skew) +
+      kElement * rows * (2 * shape.hidden + 3 * shape.ffn);
+  work.at = {shape.tokens * shape.experts_per_token / shape.experts, shape.ffn, shape.local_experts,
+             1 + shape.skew};
+  return work;
+}
+
+OperatorWork work_of(const CollectiveShape& shape) {
+  CHECK(shape.gpus > 1 && shape.bytes > 0, family_of(shape));
+  OperatorWork work;
+  work.bytes = shape.bytes * (shape.gpus - 1) / shape.gpus;
+  work.at = {shape.bytes};
+  return work;
+}
+
+OperatorWork work_of(const ElementwiseShape& shape) {
+  CHECK(shape.bytes > 0, family_of(shape));
+  OperatorWork work;
+  work.bytes = shape.bytes;
+  work.at = {shape.bytes};
+  return work;
+}
+
+bool is_matrix_family(const std::string& family) {
+  return family.starts_with("gemm/") || family.starts_with("experts/") || family == "elementwise" ||
+         is_collective_family(family);
+}
+
+std::vector<LogSurface::Axis> matrix_knots_of(const std::string& family) {
+  if (family.starts_with("gemm/"))
+    return {{"m", knots_of_m(family)}, {"n", knots_of_width()}, {"k", knots_of_width()}};
+  if (family.starts_with("experts/"))
+    return {{"rows",
+             {1.0 / 64, 1.0 / 16, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096}},
+            {"ffn", {32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 16384}},
+            {"local_experts", powers_of(2, 1, 512)},
+            {"skew", {1, 2.1}}};
+  if (is_collective_family(family)) {
+    // kernels change between 16 KiB and 16 MiB; far from there a curve is straight
+    std::vector<double> knots = {256, 2048, 8192};
+    for (const double knot : powers_of(2, 16384, 16777216)) knots.push_back(knot);
+    for (const double knot : {67108864.0, 268435456.0, 1073741824.0}) knots.push_back(knot);
+    return {{"bytes", knots}};
+  }
+  CHECK(family == "elementwise", family);
+  return {{"bytes", powers_of(16, 1024, 1 << 30)}};
+}
+
+}  // namespace fleetsim

@@ -1,0 +1,51 @@
+#pragma once
+// Matrix products, experts, collectives and streaming kernels: their work, and where a call lies on
+// the surface of its family.
+//
+//   gemm/FORMAT       m, n, k
+//   experts/FORMAT    rows an expert (tokens x experts_per_token / experts), ffn, local experts,
+//                     1 + skew
+//   COLLECTIVE/GPUS   bytes of the message
+//   elementwise       bytes
+//
+// The tables behind hold experts of several hidden widths: the base form carries them (they scale
+// work, and kernels' efficiency follows ffn, the narrower side of both products).
+
+#include <string>
+#include <vector>
+
+#include "hw_models/log_surface.h"
+#include "hw_models/operator_shapes.h"
+
+namespace fleetsim {
+
+/// "gemm/fp8", "experts/nvfp4", "all-reduce-custom/8", "elementwise".
+std::string family_of(const GemmShape& shape);
+std::string family_of(const ExpertsShape& shape);
+std::string family_of(const CollectiveShape& shape);
+std::string family_of(const ElementwiseShape& shape);
+
+/// Bytes of a stored weight, scales included (kernels-and-cost-models §3; mxfp4 has a byte for 32).
+double weight_bytes(GemmFormat format);
+
+/// Operands once: weights with their scales, activations and outputs in 16 bits (quantising reads
+/// them so; the quantised copy is taken to stay in the cache). Extents must be positive.
+OperatorWork work_of(const GemmShape& shape);
+/// Weights of the experts that at least one token picked (distinct_experts), activations of the
+/// rows that land on this GPU, all GPUs alike: with skew the surface carries the busiest one.
+OperatorWork work_of(const ExpertsShape& shape);
+/// Bytes that must leave this GPU: (gpus - 1) / gpus of the message. A reduction in the network's
+/// switch needs no more.
+OperatorWork work_of(const CollectiveShape& shape);
+OperatorWork work_of(const ElementwiseShape& shape);
+
+/// Experts that at least one of `tokens` picks, when each picks `experts_per_token` of `experts`
+/// independently of the others; `skew`: exponent of a power law of their popularity.
+double distinct_experts(double tokens, double experts, double experts_per_token, double skew);
+
+/// True for families of this header.
+bool is_matrix_family(const std::string& family);
+/// Coordinates of a family's surface with the knots that fits use. CHECKs is_matrix_family.
+std::vector<LogSurface::Axis> matrix_knots_of(const std::string& family);
+
+}  // namespace fleetsim
