@@ -46,6 +46,7 @@ constexpr FlagRow kFlags[] = {
     {"ffn_bias", &ModelSpec::ffn_bias},
     {"layer_norm_bias", &ModelSpec::layer_norm_bias},
     {"attention_sinks", &ModelSpec::attention_sinks},
+    {"fp8_block_scales", &ModelSpec::fp8_block_scales},
 };
 
 LatentAttention read_latent(CatalogueMap map) {

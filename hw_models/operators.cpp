@@ -29,14 +29,30 @@ constexpr std::int64_t kRoutingKernels = 3;
 
 double to_double(std::int64_t n) { return static_cast<double>(n); }
 
+/// What PyTorch's eager operators launch and move where an engine has one kernel, in reads and
+/// writes of a 16-bit element. Norm: cast to fp32, square, mean, reciprocal root, two products,
+/// cast back, and the residual's addition; rotary embedding, for queries and for keys: two
+/// products, negate-and-concatenate, addition, and two slices' copies. Counted in transformers'
+/// modeling_llama.py.
+struct EagerOperators {
+  std::int64_t launches;
+  double traffic;  // over that of the fused kernel
+};
+constexpr EagerOperators kEagerNorm{8, 4.0}, kEagerRotary{10, 3.0}, kEagerActivation{2, 5.0 / 3};
+
 /// What all operators of a deployment share.
 struct Context {
   const ModelSpec& model;
   const GpuSpec& gpu;
   const Precision& precision;
+  const KernelPlan& plan;
   std::int64_t tp;
   double wide;  // bytes of an unquantised activation: 2, or 4 in fp32
   OperatorList* out;
+
+  const OperatorFamily* family_for(const OperatorShape& shape) const {
+    return plan.fitted == nullptr ? nullptr : plan.fitted->find(family_of(shape));
+  }
 
   double heads() const { return to_double(model.heads / tp); }
   double kv_heads() const { return to_double(model.kv_heads_per_rank(tp)); }
@@ -54,16 +70,25 @@ struct Context {
 };
 
 void add_elementwise(const Context& c, const std::string& name, std::int64_t launches,
-                     double bytes_per_row) {
+                     double bytes_per_row, const EagerOperators& eager = {1, 1.0}) {
   if (launches == 0) return;
   RowOperator op;
   op.name = name;
   op.group = CostGroup::elementwise;
   op.launches = launches;
   op.bytes_per_row = bytes_per_row;
+  if (!c.plan.fused) {
+    op.launches *= eager.launches;
+    op.bytes_per_row *= eager.traffic / to_double(eager.launches);
+  }
   op.roof = c.elementwise_roof();
+  op.shape = ElementwiseShape{};
+  op.family = c.family_for(op.shape);
   c.out->rows.push_back(std::move(op));
 }
+
+/// fp8 checkpoints of these models carry a scale for every 128 x 128 weights.
+bool block_scaled_fp8(const ModelSpec& model) { return model.fp8_block_scales; }
 
 NumberFormat stored_format(const Context& c, WeightRole role) {
   const NumberFormat weights = c.precision.weights;
@@ -96,6 +121,39 @@ RowOperator gemm_of(const Context& c, const WeightGroup& group) {
   }
   op.flops_per_row = 2 * n * k * rows_per_token;
   op.bytes_per_row = (input * k + c.wide * n) * rows_per_token;
+  const auto format = gemm_format(stored, math, block_scaled_fp8(c.model));
+  if (format && group.role != WeightRole::expert) {
+    op.shape = GemmShape{*format, 1, n, k};
+    op.family = c.family_for(op.shape);
+  }
+  return op;
+}
+
+/// The two grouped products of the routed experts with what stands between and around them, as
+/// fitted; nullopt where they have to be priced one by one.
+std::optional<RowOperator> fitted_experts(const Context& c, const RowOperator& gate_up,
+                                          const RowOperator& down) {
+  const MixtureOfExperts& e = *c.model.moe;
+  const NumberFormat stored = stored_format(c, WeightRole::expert);
+  const NumberFormat math = math_format(stored, c.precision.activations, c.gpu);
+  const auto format = gemm_format(stored, math, block_scaled_fp8(c.model));
+  if (!format) return std::nullopt;
+  ExpertsShape shape;
+  shape.format = *format;
+  shape.hidden = to_double(c.model.hidden);
+  shape.ffn = to_double(e.expert_ffn * c.plan.ep / c.tp);
+  shape.experts = to_double(e.experts);
+  shape.local_experts = to_double(e.experts / c.plan.ep);
+  shape.experts_per_token = to_double(e.experts_per_token);
+  shape.skew = c.plan.routing_skew;
+  RowOperator op = gate_up;
+  op.shape = shape;
+  op.family = c.family_for(op.shape);
+  if (op.family == nullptr) return std::nullopt;
+  op.name = "routed experts";
+  op.flops_per_row += down.flops_per_row;
+  op.bytes_per_row += down.bytes_per_row;
+  op.expert_bytes += down.expert_bytes;
   return op;
 }
 
@@ -110,6 +168,14 @@ void add_all_reduce(const Context& c, const std::string& name, std::int64_t laun
   op.wire_per_row = op.message_per_row * 2 * to_double(c.tp - 1) / to_double(c.tp);
   op.curve = curve.points;
   op.source = curve.source;
+  const CollectiveShape custom{Collective::all_reduce_custom, to_double(c.tp), 1};
+  const CollectiveShape nccl{Collective::all_reduce_nccl, to_double(c.tp), 1};
+  op.shape = custom;
+  op.family = c.family_for(custom);
+  op.shape_beyond_limit = nccl;
+  op.beyond_limit = c.family_for(nccl);
+  op.family_limit_bytes = c.plan.custom_all_reduce_limit_bytes;
+  if (op.beyond_limit == nullptr) op.family = nullptr;
   c.out->rows.push_back(std::move(op));
 }
 
@@ -129,10 +195,9 @@ void add_position_operators(const Context& c) {
   const double query_key = (c.heads() + c.kv_heads()) * to_double(m.head_dim);
   const double kv_write = 2 * c.kv_heads() * to_double(m.head_dim) * (c.wide + kv_element);
   if (m.qk_norm) add_elementwise(c, "query and key norm", m.layers, 2 * c.wide * query_key);
-  if (m.position_embeddings > 0)
-    add_elementwise(c, "kv write", m.layers, kv_write);
-  else
-    add_elementwise(c, "rope and kv write", m.layers, 2 * c.wide * query_key + kv_write);
+  if (m.position_embeddings == 0)
+    add_elementwise(c, "rotary embedding", m.layers, 2 * c.wide * query_key, kEagerRotary);
+  add_elementwise(c, "kv write", m.layers, kv_write);
 }
 
 /// Activations to 8 or 4 bits before the GEMMs whose input no norm produces: the attention output
@@ -162,19 +227,35 @@ void add_ffn_activation(const Context& c, const WeightGroup& group) {
                     per_row * to_double(c.model.moe->experts_per_token));
   else
     add_elementwise(c, c.model.gated_ffn ? "silu and product" : "ffn activation", group.layers,
-                    per_row);
+                    per_row, c.model.gated_ffn ? kEagerActivation : EagerOperators{1, 1.0});
+}
+
+const WeightGroup& named(const std::vector<WeightGroup>& groups, const std::string& name) {
+  const auto found = std::find_if(groups.begin(), groups.end(),
+                                  [&](const WeightGroup& group) { return group.name == name; });
+  CHECK(found != groups.end(), name);
+  return *found;
 }
 
 void add_layers(const Context& c, const std::vector<WeightGroup>& groups) {
   const ModelSpec& m = c.model;
   const double hidden = to_double(m.hidden);
-  add_elementwise(c, "residual and norm", 2 * m.layers + 1, 4 * c.wide * hidden);
+  add_elementwise(c, "residual and norm", 2 * m.layers + 1, 4 * c.wide * hidden, kEagerNorm);
+  bool experts_are_fitted = false;
   for (const WeightGroup& group : groups) {
     if (group.role != WeightRole::matrix && group.role != WeightRole::expert &&
         group.role != WeightRole::router)
       continue;
-    add_quantise(c, group);
     RowOperator op = gemm_of(c, group);
+    if (group.name == "expert gate-up") {
+      if (auto both = fitted_experts(c, op, gemm_of(c, named(groups, "expert down")))) {
+        c.out->rows.push_back(std::move(*both));
+        experts_are_fitted = true;
+        continue;
+      }
+    }
+    if (group.role == WeightRole::expert && experts_are_fitted) continue;
+    if (op.family == nullptr) add_quantise(c, group);  // fitted products include it
     if (group.name == "latent kv projection") op.name = "latent kv projection or absorption";
     c.out->rows.push_back(std::move(op));
     add_ffn_activation(c, group);
@@ -214,6 +295,19 @@ void add_head(const Context& c, const WeightGroup& head) {
   c.out->rows.back().rows = RowOperator::Rows::sampled;
 }
 
+/// The shape of one layer with nothing asked yet.
+OperatorShape attention_shape(const Context& c, bool decode, bool windowed) {
+  const double kv = element_bytes(c.precision.kv_cache);
+  if (c.model.latent && decode) return LatentDecodeShape{kv, 1, 1, c.heads()};
+  if (c.model.latent) return LatentPrefillShape{kv, 1, 1, 1, 1, c.heads()};
+  const double head_dim = to_double(c.model.head_dim);
+  if (decode)
+    return DecodeAttentionShape{
+        c.plan.attention_backend, kv, 1, 1, c.heads(), c.kv_heads(), head_dim, windowed};
+  return PrefillAttentionShape{
+      c.plan.attention_backend, kv, 1, 1, 1, 1, c.heads(), c.kv_heads(), head_dim, windowed};
+}
+
 AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
   const ModelSpec& m = c.model;
   AttentionOperator op;
@@ -242,6 +336,8 @@ AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
   op.roof = {c.gpu.attention_floor,
              {c.gpu.attention_efficiency * c.gpu.dense_peak.at(c.wide_format()).value},
              {share * c.gpu.memory_bandwidth.value}};
+  op.shape = attention_shape(c, decode, windowed);
+  op.family = c.family_for(op.shape);
   return op;
 }
 
@@ -311,23 +407,102 @@ double distinct_experts(double experts, double experts_per_token, double tokens)
   return experts * (1 - std::pow(1 - experts_per_token / experts, tokens));
 }
 
+namespace {
+
+/// The shape of a launch over `rows` rows.
+OperatorShape with_rows(const RowOperator& op, const OperatorShape& one, double rows) {
+  OperatorShape shape = one;
+  if (auto* gemm = std::get_if<GemmShape>(&shape)) gemm->m = rows;
+  if (auto* experts = std::get_if<ExpertsShape>(&shape)) experts->tokens = rows;
+  if (auto* collective = std::get_if<CollectiveShape>(&shape))
+    collective->bytes = op.message_per_row * rows;
+  if (auto* stream = std::get_if<ElementwiseShape>(&shape))
+    stream->bytes = op.bytes_fixed + op.bytes_per_row * rows;
+  return shape;
+}
+
+OperatorTime fitted_time(const RowOperator& op, double rows) {
+  if (op.beyond_limit != nullptr && op.message_per_row * rows > op.family_limit_bytes)
+    return op.beyond_limit->time(work_of(with_rows(op, op.shape_beyond_limit, rows)));
+  return op.family->time(work_of(with_rows(op, op.shape, rows)));
+}
+
+OperatorShape loaded(const OperatorShape& one, const AttentionLoad& load) {
+  OperatorShape shape = one;
+  if (auto* decode = std::get_if<DecodeAttentionShape>(&shape)) {
+    decode->batch = load.requests;
+    decode->context = load.context / load.requests;
+  } else if (auto* latent = std::get_if<LatentDecodeShape>(&shape)) {
+    latent->batch = load.requests;
+    latent->context = load.context / load.requests;
+  } else if (auto* prefill = std::get_if<PrefillAttentionShape>(&shape)) {
+    prefill->requests = load.requests;
+    prefill->queries = load.queries;
+    prefill->pairs = load.pairs;
+    prefill->context = load.context;
+  } else if (auto* expanded = std::get_if<LatentPrefillShape>(&shape)) {
+    expanded->requests = load.requests;
+    expanded->queries = load.queries;
+    expanded->pairs = load.pairs;
+    expanded->context = load.context;
+  }
+  return shape;
+}
+
+}  // namespace
+
 double weight_bytes_read(const RowOperator& op, std::int64_t rows) {
   if (op.expert_bytes == 0) return op.bytes_fixed;
   return op.bytes_fixed +
          op.expert_bytes * distinct_experts(op.experts, op.experts_per_token, to_double(rows));
 }
 
+std::optional<GemmFormat> gemm_format(NumberFormat stored, NumberFormat math, bool block_scales) {
+  if (math == NumberFormat::fp8) return block_scales ? GemmFormat::fp8_block : GemmFormat::fp8;
+  if (math == NumberFormat::fp4) return GemmFormat::nvfp4;
+  if (math == NumberFormat::int8) return GemmFormat::int8;
+  if (math != NumberFormat::bf16 && math != NumberFormat::fp16) return std::nullopt;
+  if (element_bytes(stored) >= 2) return GemmFormat::bf16;
+  if (element_bytes(stored) < 1) return GemmFormat::w4a16;
+  return std::nullopt;  // 8-bit weights for 16-bit products: no such table
+}
+
 LaunchCost launch_cost(const RowOperator& op, std::int64_t rows) {
   LaunchCost cost;
   if (rows == 0) return cost;
   const double r = to_double(rows);
+  cost.wire_bytes = op.wire_per_row * r;
+  if (op.message_per_row == 0) {
+    cost.flops = {op.flops_per_row * r};
+    cost.bytes = weight_bytes_read(op, rows) + op.bytes_per_row * r;
+  }
+  if (op.family != nullptr) {
+    const OperatorTime fitted = fitted_time(op, r);
+    cost.time = fitted.time;
+    cost.provenance = fitted.provenance;
+    return cost;
+  }
   if (!op.curve.empty()) {
-    cost.wire_bytes = op.wire_per_row * r;
     cost.time = curve_time(op.curve, op.message_per_row * r);
     return cost;
   }
-  cost.flops = {op.flops_per_row * r};
-  cost.bytes = weight_bytes_read(op, rows) + op.bytes_per_row * r;
+  const Seconds compute = cost.flops / op.roof.flop_rate;
+  const Seconds memory{cost.bytes / op.roof.byte_rate.value};
+  cost.time = op.roof.floor + std::max(compute, memory);
+  return cost;
+}
+
+LaunchCost launch_cost(const AttentionOperator& op, const AttentionLoad& load) {
+  LaunchCost cost;
+  const double cached = op.decode ? 0 : load.context - load.queries;
+  cost.flops = {op.flops_per_pair * load.pairs + op.flops_per_cached * cached};
+  cost.bytes = op.bytes_per_context * load.context + op.bytes_per_token * load.queries;
+  if (op.family != nullptr) {
+    const OperatorTime fitted = op.family->time(work_of(loaded(op.shape, load)));
+    cost.time = fitted.time;
+    cost.provenance = fitted.provenance;
+    return cost;
+  }
   const Seconds compute = cost.flops / op.roof.flop_rate;
   const Seconds memory{cost.bytes / op.roof.byte_rate.value};
   cost.time = op.roof.floor + std::max(compute, memory);
@@ -342,11 +517,11 @@ std::int64_t OperatorList::launches() const {
 }
 
 OperatorList list_operators(const ModelSpec& model, const GpuSpec& gpu, const Precision& precision,
-                            std::int64_t tp) {
+                            const KernelPlan& plan) {
   OperatorList list;
   const double wide = precision.activations == NumberFormat::fp32 ? 4 : 2;
-  const Context context{model, gpu, precision, tp, wide, &list};
-  const std::vector<WeightGroup> groups = weight_groups(model, tp);
+  const Context context{model, gpu, precision, plan, plan.tp, wide, &list};
+  const std::vector<WeightGroup> groups = weight_groups(model, plan.tp);
   add_elementwise(context, "embedding", 1, 2 * wide * to_double(model.hidden));
   add_all_reduce(context, "embedding all-reduce", 1);
   add_layers(context, groups);

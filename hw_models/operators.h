@@ -2,12 +2,15 @@
 // The operators that one engine iteration launches on each GPU: their work and their roofline time.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "hw_models/fitted_gpu.h"
 #include "hw_models/gpu_spec.h"
 #include "hw_models/model_spec.h"
+#include "hw_models/operator_shapes.h"
 #include "hw_models/precision.h"
 #include "hw_models/units.h"
 
@@ -16,6 +19,24 @@ namespace fleetsim {
 enum class CostGroup { gemm, attention, communication, elementwise, host_overhead };
 inline constexpr int kCostGroups = 5;
 const char* name_of(CostGroup group);
+
+/// How an engine lays a model out in kernels on the GPUs of a replica, and what prices them.
+struct KernelPlan {
+  std::int64_t tp = 1;
+  /// Ranks that share out the routed experts: 1, or tp (vLLM's --enable-expert-parallel without
+  /// data parallelism: every rank has all tokens and some experts whole, so nothing is exchanged
+  /// but the all-reduce behind them).
+  std::int64_t ep = 1;
+  /// Norms with the residual, SiLU with the product, rotary embedding and quantisation as one
+  /// kernel each; else as PyTorch's eager operators.
+  bool fused = true;
+  AttentionBackend attention_backend = AttentionBackend::fa3;
+  /// Messages up to this size take the engine's own all-reduce, larger ones NCCL: vLLM
+  /// custom_all_reduce.py, max_size = 8 MiB.
+  double custom_all_reduce_limit_bytes = 8.0 * 1024 * 1024;
+  double routing_skew = 0;            // exponent of the experts' popularity; 0: uniform
+  const FittedGpu* fitted = nullptr;  // absent: the roofline
+};
 
 /// Achieved rates behind one launch: t = floor + max(flops / flop_rate, bytes / byte_rate)
 /// (kernels-and-cost-models §4.2 with u = 1).
@@ -42,7 +63,13 @@ struct RowOperator {
   double wire_per_row = 0;                        // and bytes that cross this GPU's link
   std::vector<std::pair<double, Seconds>> curve;  // collectives: time by message bytes
   Roofline roof;
-  std::string source = "roofline";
+  std::string source = "roofline";  // of the curve or the roof
+
+  const OperatorFamily* family = nullptr;  // fitted: prices the launch instead
+  OperatorShape shape;                     // of one row
+  double family_limit_bytes = 0;           // of a message, beyond which the next one prices it
+  const OperatorFamily* beyond_limit = nullptr;
+  OperatorShape shape_beyond_limit;
 };
 
 /// Work and time of one launch.
@@ -50,6 +77,7 @@ struct LaunchCost {
   Flops flops;
   double bytes = 0, wire_bytes = 0;
   Seconds time;
+  Provenance provenance = Provenance::roofline;
 };
 LaunchCost launch_cost(const RowOperator& op, std::int64_t rows);
 /// Bytes of weights that one launch reads: fixed ones, and the distinct experts that `rows` tokens
@@ -66,7 +94,16 @@ struct AttentionOperator {
   double flops_per_cached = 0;  // cached tokens of prefill chunks (latent up-projection again)
   double bytes_per_context = 0, bytes_per_token = 0;
   Roofline roof;
+
+  const OperatorFamily* family = nullptr;  // fitted: prices the launch instead
+  OperatorShape shape;                     // DecodeAttentionShape, PrefillAttentionShape, latent
 };
+
+/// What one launch of attention is asked: queries, (query, key) pairs, tokens of KV, requests.
+struct AttentionLoad {
+  double requests = 0, queries = 0, pairs = 0, context = 0;
+};
+LaunchCost launch_cost(const AttentionOperator& op, const AttentionLoad& load);
 
 /// Everything one iteration launches, in launch order.
 struct OperatorList {
@@ -78,11 +115,15 @@ struct OperatorList {
 
 /// Errors: CHECK where find_pricing_problem has something to say.
 OperatorList list_operators(const ModelSpec& model, const GpuSpec& gpu, const Precision& precision,
-                            std::int64_t tp);
+                            const KernelPlan& plan);
 
 /// Format in which matrices stored as `weights` are multiplied: their own where the GPU has it and
 /// the activations are in it too, else 16 bits (weight-only).
 NumberFormat math_format(NumberFormat weights, NumberFormat activations, const GpuSpec& gpu);
+
+/// Which fitted products stand for matrices stored as `stored` and multiplied as `math`;
+/// `block_scales`: fp8 with 128 x 128 scales.
+std::optional<GemmFormat> gemm_format(NumberFormat stored, NumberFormat math, bool block_scales);
 
 /// Distinct experts that `tokens` tokens hit under uniform routing: E (1 - (1 - k/E)^T).
 double distinct_experts(double experts, double experts_per_token, double tokens);

@@ -27,6 +27,20 @@ Message tensor_parallel_problem(const ModelSpec& m, std::int64_t tp) {
   return std::nullopt;
 }
 
+Message expert_parallel_problem(const ModelSpec& m, const Sharding& sharding) {
+  if (sharding.ep == 1) return std::nullopt;
+  if (!m.moe) return fmt::format("ep {}: {} has no routed experts", sharding.ep, m.name);
+  if (sharding.ep != sharding.tp)
+    return fmt::format(
+        "ep {} with tp {}: without data parallelism the experts are shared out over "
+        "the tensor-parallel ranks, so ep is 1 or {}",
+        sharding.ep, sharding.tp, sharding.tp);
+  if (m.moe->experts % sharding.ep != 0)
+    return fmt::format("ep {} does not divide the {} experts of {}", sharding.ep, m.moe->experts,
+                       m.name);
+  return std::nullopt;
+}
+
 bool sixteen_bit(NumberFormat format) {
   return format == NumberFormat::fp16 || format == NumberFormat::bf16;
 }
@@ -69,8 +83,10 @@ Message kv_problem(const GpuSpec& gpu, const Precision& p) {
 }  // namespace
 
 std::optional<std::string> find_pricing_problem(const ModelSpec& model, const GpuSpec& gpu,
-                                                const Precision& precision, std::int64_t tp) {
-  if (auto problem = tensor_parallel_problem(model, tp)) return problem;
+                                                const Precision& precision,
+                                                const Sharding& sharding) {
+  if (auto problem = tensor_parallel_problem(model, sharding.tp)) return problem;
+  if (auto problem = expert_parallel_problem(model, sharding)) return problem;
   if (auto problem = activation_problem(model, precision)) return problem;
   if (auto problem = kv_problem(gpu, precision)) return problem;
   for (const NumberFormat format : {NumberFormat::fp32, NumberFormat::bf16})

@@ -1,6 +1,7 @@
 // StepTime compiled from the operator list. What depends on the number of tokens alone is summed
-// into one table indexed by it; attention, head and sampling become a fixed cost and the larger of
-// two linear forms. explain() walks the same list operator by operator; a test holds the two equal.
+// into one table indexed by it, head and sampling into one indexed by the rows that need logits;
+// attention becomes a table where it is fitted, else a fixed cost and the larger of two linear
+// forms. explain() walks the same list operator by operator; a test holds the two equal.
 
 #include "hw_models/step_time.h"
 
@@ -23,21 +24,38 @@ double kv_flops_per_pair(const AttentionOperator& op, double ranks) {
 
 }  // namespace
 
+AttentionBackend default_attention_backend(const GpuSpec& gpu) {
+  if (gpu.architecture_sm == 90) return AttentionBackend::fa3;
+  if (gpu.architecture_sm == 100 || gpu.architecture_sm == 103) return AttentionBackend::trtllm;
+  return AttentionBackend::fa2;
+}
+
 StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& precision,
-                   std::int64_t tp, const LaunchRules& rules, std::int64_t max_tokens) {
-  const auto problem = find_pricing_problem(model, gpu, precision, tp);
+                   const Sharding& sharding, const LaunchRules& rules, std::int64_t max_tokens,
+                   const FittedGpu* fitted) {
+  const auto problem = find_pricing_problem(model, gpu, precision, sharding);
   CHECK(!problem, problem.value_or(""));
   CHECK(max_tokens >= 1, "max_tokens");
-  kind_ = "roofline";
+  kind_ = fitted != nullptr ? "calibrated" : "roofline";
   rules_ = rules;
   async_ = rules.async_scheduling;
+  host_fixed_ = rules.host.per_iteration.value;
+  host_per_request_ = rules.host.per_request.value;
+  between_ = rules.host.between_iterations.value;
   CHECK(std::is_sorted(rules_.capture_sizes.begin(), rules_.capture_sizes.end()), "capture sizes");
   if (!rules_.enforce_eager && !rules_.capture_sizes.empty())
     largest_graph_ = rules_.capture_sizes.back();
-  operators_ = list_operators(model, gpu, precision, tp);
+  KernelPlan plan;
+  plan.tp = sharding.tp;
+  plan.ep = sharding.ep;
+  plan.fused = rules.fused;
+  plan.attention_backend = rules.attention_backend.value_or(default_attention_backend(gpu));
+  plan.routing_skew = rules.routing_skew;
+  plan.fitted = fitted;
+  operators_ = list_operators(model, gpu, precision, plan);
   window_ = to_double(model.window);
   has_windowed_ = model.windowed_layers > 0;
-  ranks_ = to_double(tp);
+  ranks_ = to_double(sharding.tp);
   flops_per_token_ = model.linear_flops_per_token();
   flops_per_row_ = 2 * to_double(model.hidden) * to_double(model.vocab);
   // Full graphs cover uniform decode batches. Mixed batches run piecewise: attention is launched
@@ -45,8 +63,8 @@ StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& 
   launch_graph_ = kLaunchSeconds;
   launch_piecewise_ = kLaunchSeconds * to_double(2 * model.layers + 1);
   launch_eager_ = kLaunchSeconds * to_double(operators_.launches());
-  compile_attention();
-  compile_sampled();
+  compile_attention(max_tokens, model.max_context);
+  compile_sampled(max_tokens);
   compile_rows(max_tokens);
 }
 
@@ -90,30 +108,24 @@ void StepTime::compile_rows(std::int64_t max_tokens) {
   }
 }
 
-void StepTime::compile_sampled() {
+void StepTime::compile_sampled(std::int64_t max_rows) {
+  sampled_.resize(static_cast<std::size_t>(max_rows) + 1);
   for (const RowOperator& op : operators_.rows) {
     if (op.rows != RowOperator::Rows::sampled) continue;
     CHECK(op.launches == 1, op.name);
-    SampledTerm term;
-    if (op.curve.empty()) {
-      term.fixed = op.roof.floor.value;
-      term.compute_per_row = op.flops_per_row / op.roof.flop_rate.value;
-      term.memory_fixed = op.bytes_fixed / op.roof.byte_rate.value;
-      term.memory_per_row = op.bytes_per_row / op.roof.byte_rate.value;
-    } else {
-      CHECK(op.curve.size() == 2 && op.curve.front().first == 0, op.name);
-      const auto& [bytes, time] = op.curve.back();
-      term.fixed = op.curve.front().second.value;
-      term.memory_per_row = op.message_per_row * (time.value - term.fixed) / bytes;
-    }
     head_bytes_ += op.bytes_fixed;
-    if (op.group == CostGroup::gemm) head_ = term;
-    if (op.group == CostGroup::communication) gather_ = term;
-    if (op.group == CostGroup::elementwise) sampling_ = term;
+    for (std::int64_t rows = 1; rows <= max_rows; ++rows) {
+      SampledPrice& price = sampled_[static_cast<std::size_t>(rows)];
+      const double seconds = launch_cost(op, rows).time.value;
+      if (op.group == CostGroup::gemm) price.gemm += seconds;
+      if (op.group == CostGroup::communication) price.communication += seconds;
+      if (op.group == CostGroup::elementwise) price.elementwise += seconds;
+    }
   }
 }
 
-void StepTime::compile_attention() {
+void StepTime::compile_attention(std::int64_t max_tokens, std::int64_t max_context) {
+  const double most_tokens = to_double(max_tokens);
   for (const AttentionOperator& op : operators_.attention) {
     const double layers = to_double(op.layers);
     AttentionTerm term;
@@ -122,16 +134,25 @@ void StepTime::compile_attention() {
     term.compute_per_cached = layers * op.flops_per_cached / op.roof.flop_rate.value;
     term.memory_per_context = layers * op.bytes_per_context / op.roof.byte_rate.value;
     term.memory_per_token = layers * op.bytes_per_token / op.roof.byte_rate.value;
+    const double farthest = op.windowed ? window_ : std::max(to_double(max_context), 2.0);
+    if (op.family != nullptr) {
+      term.table = OctaveTable(most_tokens, farthest, [&](double x, double y) {
+        AttentionLoad load{x, x, x * y, x * y};
+        // Chunks of several requests cost as one chunk of as many queries and keys a query.
+        if (!op.decode) load = {1, x, x * y, std::max(x, y + x / 2)};
+        return layers * launch_cost(op, load).time.value;
+      });
+    }
     const double pair = kv_flops_per_pair(op, ranks_);
     if (op.decode) {
       (op.windowed ? kv_bytes_per_windowed_context_ : kv_bytes_per_context_) =
           layers * op.bytes_per_context;
       kv_bytes_written_per_token_ += layers * op.bytes_per_context;
-      (op.windowed ? decode_windowed_ : decode_) = term;
       (op.windowed ? flops_per_decode_pair_windowed_ : flops_per_decode_pair_) = pair;
+      (op.windowed ? decode_windowed_ : decode_) = std::move(term);
     } else {
-      (op.windowed ? prefill_windowed_ : prefill_) = term;
       (op.windowed ? flops_per_prefill_pair_windowed_ : flops_per_prefill_pair_) = pair;
+      (op.windowed ? prefill_windowed_ : prefill_) = std::move(term);
     }
   }
 }
@@ -149,12 +170,12 @@ Seconds StepTime::group_time(CostGroup group, std::int64_t tokens,
   if (linear_) return group == CostGroup::gemm ? base_ + per_token_ * to_double(tokens) : Seconds{};
   CHECK(tokens >= 1 && tokens < static_cast<std::int64_t>(tokens_.size()), std::to_string(tokens));
   const TokenPrice& row = tokens_[static_cast<std::size_t>(tokens)];
-  const double rows = to_double(sampled_rows);
-  const bool sampled = sampled_rows > 0;
-  if (group == CostGroup::gemm) return {row.gemm + (sampled ? head_.seconds(rows) : 0)};
-  if (group == CostGroup::communication)
-    return {row.communication + (sampled ? gather_.seconds(rows) : 0)};
-  return {row.elementwise + (sampled ? sampling_.seconds(rows) : 0)};
+  CHECK(sampled_rows >= 0 && sampled_rows < static_cast<std::int64_t>(sampled_.size()),
+        std::to_string(sampled_rows));
+  const SampledPrice& logits = sampled_[static_cast<std::size_t>(sampled_rows)];
+  if (group == CostGroup::gemm) return {row.gemm + logits.gemm};
+  if (group == CostGroup::communication) return {row.communication + logits.communication};
+  return {row.elementwise + logits.elementwise};
 }
 
 Flops StepTime::useful_flops(const BatchShape& shape) const {
@@ -195,31 +216,41 @@ std::vector<OperatorCost> StepTime::explain_linear(const BatchShape& shape) cons
   return costs;
 }
 
+AttentionLoad StepTime::load_of(const AttentionOperator& op, const BatchShape& shape) const {
+  AttentionLoad load;
+  if (op.decode) {
+    load.requests = load.queries = to_double(shape.decode_requests);
+    load.context = to_double(op.windowed ? shape.decode_window_context : shape.decode_context);
+    load.pairs = load.context;
+    return load;
+  }
+  load.requests = to_double(shape.prefill_requests);
+  load.queries = to_double(shape.tokens - shape.decode_requests);
+  load.context = op.windowed ? windowed_context(shape) : to_double(shape.prefill_context);
+  load.pairs = to_double(op.windowed ? shape.prefill_window_pairs : shape.prefill_pairs);
+  return load;
+}
+
 void StepTime::explain_attention(const BatchShape& shape, std::vector<OperatorCost>& costs) const {
   for (const AttentionOperator& op : operators_.attention) {
     if ((op.decode ? shape.decode_requests : shape.prefill_requests) == 0) continue;
-    const double queries =
-        to_double(op.decode ? shape.decode_requests : shape.tokens - shape.decode_requests);
-    double context = to_double(op.windowed ? shape.decode_window_context : shape.decode_context);
-    double pairs = context, cached = 0;
-    if (!op.decode) {
-      context = op.windowed ? windowed_context(shape) : to_double(shape.prefill_context);
-      pairs = to_double(op.windowed ? shape.prefill_window_pairs : shape.prefill_pairs);
-      cached = context - queries;
-    }
+    const AttentionLoad load = load_of(op, shape);
+    const LaunchCost one = launch_cost(op, load);
     const double layers = to_double(op.layers);
-    const Flops flops{op.flops_per_pair * pairs + op.flops_per_cached * cached};
-    const double bytes = op.bytes_per_context * context + op.bytes_per_token * queries;
-    const Seconds busy =
-        std::max(flops / op.roof.flop_rate, Seconds{bytes / op.roof.byte_rate.value});
+    // The compiled term's time: a table's interpolation is part of the price.
+    const AttentionTerm& term = op.decode ? (op.windowed ? decode_windowed_ : decode_)
+                                          : (op.windowed ? prefill_windowed_ : prefill_);
+    const double seconds = op.decode
+                               ? term.seconds(load.requests, load.queries, load.pairs, load.context)
+                               : term.chunk_seconds(load.queries, load.pairs, load.context);
     costs.push_back({op.name,
                      CostGroup::attention,
                      op.layers,
-                     {layers * flops.value},
-                     layers * bytes,
+                     {layers * one.flops.value},
+                     layers * one.bytes,
                      0,
-                     layers * (op.roof.floor + busy),
-                     "roofline"});
+                     {seconds},
+                     name_of(one.provenance)});
   }
 }
 
@@ -241,7 +272,7 @@ std::vector<OperatorCost> StepTime::explain(const BatchShape& shape) const {
                      launches * useful.bytes,
                      launches * useful.wire_bytes,
                      launches * executed.time,
-                     op.source});
+                     op.family != nullptr ? name_of(executed.provenance) : op.source});
   }
   explain_attention(shape, costs);
   double device = 0;

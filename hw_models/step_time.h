@@ -11,6 +11,7 @@
 #include "hw_models/check.h"
 #include "hw_models/gpu_spec.h"
 #include "hw_models/model_spec.h"
+#include "hw_models/octave_table.h"
 #include "hw_models/operators.h"
 #include "hw_models/precision.h"
 #include "hw_models/units.h"
@@ -33,13 +34,40 @@ struct BatchShape {
   bool operator==(const BatchShape&) const = default;
 };
 
+/// What the engine's process does on the CPU for an iteration.
+struct HostTime {
+  // engine-semantics §7 gives 1-5 ms a step, growing with the batch (vLLM v1): 1 ms at an empty
+  // batch and 5 ms at one of 512.
+  Seconds per_iteration{1e-3};
+  Seconds per_request{4e-3 / 512};
+  /// GPU idle between two iterations even where the host runs ahead: tokens are sampled, handed
+  /// over and the next graph is launched.
+  Seconds between_iterations{0};
+};
+
 /// Rules of the engine that decide what is launched.
 struct LaunchRules {
-  bool async_scheduling = true;  // host time hidden behind the GPU's
-  bool enforce_eager = false;    // no CUDA graphs
+  bool async_scheduling = true;                       // host time hidden behind the GPU's
+  bool enforce_eager = false;                         // no CUDA graphs
+  bool fused = true;                                  // KernelPlan::fused
+  std::optional<AttentionBackend> attention_backend;  // absent: default_attention_backend
   std::int64_t block_size = 16;
   std::vector<std::int64_t>
       capture_sizes;  // ascending token counts with a CUDA graph; engine_rules fills it
+  HostTime host;
+  double routing_skew = 0;  // KernelPlan::routing_skew
+};
+
+/// What vLLM takes by itself: FlashAttention 3 on Hopper, TensorRT-LLM's kernels (through
+/// FlashInfer) on data-centre Blackwell, FlashAttention 2 elsewhere (vllm/platforms/cuda.py).
+AttentionBackend default_attention_backend(const GpuSpec& gpu);
+
+/// GPUs of a replica and how they share a model.
+struct Sharding {
+  Sharding(std::int64_t tensor_ranks = 1, std::int64_t expert_ranks = 1)
+      : tp(tensor_ranks), ep(expert_ranks) {}
+  std::int64_t tp;  // tensor-parallel ranks
+  std::int64_t ep;  // ranks that share out the routed experts: 1 or tp
 };
 
 /// One operator of an iteration, over all layers: the explained price.
@@ -67,8 +95,11 @@ struct Price {
 class StepTime {
  public:
   /// Hardware pricing. `max_tokens`: the largest T of one iteration (max_num_batched_tokens).
-  StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& precision, std::int64_t tp,
-           const LaunchRules& rules, std::int64_t max_tokens);
+  /// `fitted`: prices the operators it knows; absent or unknown ones take the roofline. kind() says
+  /// "calibrated" when it is given.
+  StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& precision,
+           const Sharding& sharding, const LaunchRules& rules, std::int64_t max_tokens,
+           const FittedGpu* fitted = nullptr);
   /// Takes the hardware out: total = base + per_token * T + per_context_token * sum of L_i.
   static StepTime linear(Seconds base, Seconds per_token, Seconds per_context_token);
 
@@ -107,29 +138,37 @@ class StepTime {
     double gemm = 0, communication = 0, elementwise = 0;
     double minimum_bytes = 0;  // one GPU
   };
-  /// Attention of one phase and kind of layer: fixed + max(compute, memory), over all its layers.
+  /// Attention of one phase and kind of layer over all its layers: by the work where the roofline
+  /// prices it (fixed + max(compute, memory)), else tabulated.
   struct AttentionTerm {
     double fixed = 0;
     double compute_per_pair = 0, compute_per_cached = 0;
     double memory_per_context = 0, memory_per_token = 0;
-    double seconds(double pairs, double cached, double context, double tokens) const {
+    /// Decode: by requests and mean context. Prefill: by queries and mean keys a query.
+    OctaveTable table;
+    double seconds(double requests, double queries, double pairs, double context) const {
+      if (!table.empty()) return requests > 0 ? table.at(requests, context / requests) : 0;
+      return roofline(queries, pairs, 0, context);
+    }
+    double chunk_seconds(double queries, double pairs, double context) const {
+      if (!table.empty()) return table.at(queries, pairs / queries);
+      return roofline(queries, pairs, context - queries, context);
+    }
+    double roofline(double queries, double pairs, double cached, double context) const {
       const double compute = compute_per_pair * pairs + compute_per_cached * cached;
-      const double memory = memory_per_context * context + memory_per_token * tokens;
+      const double memory = memory_per_context * context + memory_per_token * queries;
       return fixed + (compute > memory ? compute : memory);
     }
   };
-  /// An operator on the rows that need logits: fixed + max(compute, memory), 0 without such rows.
-  struct SampledTerm {
-    double fixed = 0, compute_per_row = 0, memory_fixed = 0, memory_per_row = 0;
-    double seconds(double rows) const {
-      const double compute = compute_per_row * rows, memory = memory_fixed + memory_per_row * rows;
-      return fixed + (compute > memory ? compute : memory);
-    }
+  /// Seconds of the operators on the rows that need logits.
+  struct SampledPrice {
+    double gemm = 0, communication = 0, elementwise = 0;
   };
 
   void compile_rows(std::int64_t max_tokens);
-  void compile_sampled();
-  void compile_attention();
+  void compile_sampled(std::int64_t max_rows);
+  void compile_attention(std::int64_t max_tokens, std::int64_t max_context);
+  AttentionLoad load_of(const AttentionOperator& op, const BatchShape& shape) const;
   double attention_seconds(const BatchShape& shape) const;
   double host_seconds(const BatchShape& shape, double device) const;
   Price linear_price(const BatchShape& shape) const;
@@ -140,15 +179,16 @@ class StepTime {
 
   std::string kind_;
   // compiled
-  std::vector<TokenPrice> tokens_;  // by T; [0] unused
-  SampledTerm head_, gather_, sampling_;
-  double head_bytes_ = 0;  // one GPU, like the three below
+  std::vector<TokenPrice> tokens_;     // by T; [0] unused
+  std::vector<SampledPrice> sampled_;  // by rows that need logits; [0] is free
+  double head_bytes_ = 0;              // one GPU, like the three below
   double kv_bytes_per_context_ = 0, kv_bytes_per_windowed_context_ = 0,
          kv_bytes_written_per_token_ = 0;
   AttentionTerm decode_, decode_windowed_, prefill_, prefill_windowed_;
   std::int64_t largest_graph_ = 0;  // tokens; 0 without CUDA graphs
   double launch_graph_ = 0, launch_piecewise_ = 0, launch_eager_ = 0;
   double window_ = 0;
+  double host_fixed_ = 0, host_per_request_ = 0, between_ = 0;
   bool async_ = true, linear_ = false, has_windowed_ = false;
   Seconds base_, per_token_, per_context_token_;
   // MFU and MBU, over the whole replica
@@ -159,12 +199,6 @@ class StepTime {
   OperatorList operators_;
   LaunchRules rules_;
 };
-
-/// Host time of a scheduling step: a + b x requests. engine-semantics §7 gives 1-5 ms a step,
-/// growing with the batch (vLLM v1); these constants put 1 ms at an empty and 5 ms at a batch of
-/// 512.
-inline constexpr double kHostBaseSeconds = 1e-3;
-inline constexpr double kHostSecondsPerRequest = 4e-3 / 512;
 
 inline double StepTime::windowed_context(const BatchShape& shape) const {
   // A chunk of q queries sees at most W - 1 + q keys.
@@ -179,22 +213,19 @@ inline double StepTime::attention_seconds(const BatchShape& shape) const {
   if (shape.decode_requests > 0) {
     const double context = static_cast<double>(shape.decode_context);
     const double queries = static_cast<double>(shape.decode_requests);
-    seconds += decode_.seconds(context, 0, context, queries);
+    seconds += decode_.seconds(queries, queries, context, context);
     if (has_windowed_) {
       const double windowed = static_cast<double>(shape.decode_window_context);
-      seconds += decode_windowed_.seconds(windowed, 0, windowed, queries);
+      seconds += decode_windowed_.seconds(queries, queries, windowed, windowed);
     }
   }
   if (shape.prefill_requests > 0) {
     const double context = static_cast<double>(shape.prefill_context);
     const double queries = static_cast<double>(shape.tokens - shape.decode_requests);
-    seconds += prefill_.seconds(static_cast<double>(shape.prefill_pairs), context - queries,
-                                context, queries);
-    if (has_windowed_) {
-      const double windowed = windowed_context(shape);
-      seconds += prefill_windowed_.seconds(static_cast<double>(shape.prefill_window_pairs),
-                                           windowed - queries, windowed, queries);
-    }
+    seconds += prefill_.chunk_seconds(queries, static_cast<double>(shape.prefill_pairs), context);
+    if (has_windowed_)
+      seconds += prefill_windowed_.chunk_seconds(
+          queries, static_cast<double>(shape.prefill_window_pairs), windowed_context(shape));
   }
   return seconds;
 }
@@ -202,27 +233,27 @@ inline double StepTime::attention_seconds(const BatchShape& shape) const {
 /// What the host adds: scheduling, and launches where the GPU waits for them.
 inline double StepTime::host_seconds(const BatchShape& shape, double device) const {
   const double requests = static_cast<double>(shape.decode_requests + shape.prefill_requests);
-  const double scheduling = kHostBaseSeconds + kHostSecondsPerRequest * requests;
+  const double scheduling = host_fixed_ + host_per_request_ * requests;
   double launching = launch_eager_;
   if (shape.tokens <= largest_graph_)
     launching = shape.prefill_requests > 0 ? launch_piecewise_ : launch_graph_;
   if (async_) {
     const double host = scheduling + launching;
-    return host > device ? host - device : 0;
+    return between_ + (host > device ? host - device : 0);
   }
-  return scheduling + (launching > device ? launching - device : 0);
+  return between_ + scheduling + (launching > device ? launching - device : 0);
 }
 
 inline Price StepTime::price(const BatchShape& shape) const {
   CHECK(shape.tokens >= 1, "an iteration without tokens");
   if (linear_) return linear_price(shape);
-  CHECK(shape.tokens < static_cast<std::int64_t>(tokens_.size()), std::to_string(shape.tokens));
+  CHECK(shape.tokens < static_cast<std::int64_t>(tokens_.size()) &&
+            shape.sampled_rows < static_cast<std::int64_t>(sampled_.size()),
+        std::to_string(shape.tokens));
   const TokenPrice& row = tokens_[static_cast<std::size_t>(shape.tokens)];
   double device = row.gemm + row.communication + row.elementwise;
-  if (shape.sampled_rows > 0) {
-    const double rows = static_cast<double>(shape.sampled_rows);
-    device += head_.seconds(rows) + gather_.seconds(rows) + sampling_.seconds(rows);
-  }
+  const SampledPrice& logits = sampled_[static_cast<std::size_t>(shape.sampled_rows)];
+  device += logits.gemm + logits.communication + logits.elementwise;
   const double attention = attention_seconds(shape);
   device += attention;
   const double host = host_seconds(shape, device);
@@ -232,6 +263,7 @@ inline Price StepTime::price(const BatchShape& shape) const {
 /// Why this deployment cannot be priced (tensor parallelism does not divide the heads, a precision
 /// that no engine runs, ...), as one line for the user; nullopt when StepTime accepts it.
 std::optional<std::string> find_pricing_problem(const ModelSpec& model, const GpuSpec& gpu,
-                                                const Precision& precision, std::int64_t tp);
+                                                const Precision& precision,
+                                                const Sharding& sharding);
 
 }  // namespace fleetsim

@@ -24,7 +24,9 @@ constexpr Release kReleases[] = {
     {"0.11", 20251002},   {"0.11.0", 20251002}, {"0.11.1", 20251118}, {"0.11.2", 20251120},
     {"0.12", 20251203},   {"0.12.0", 20251203}, {"0.13", 20251218},   {"0.13.0", 20251218},
     {"0.14", 20260120},   {"0.14.0", 20260120}, {"0.15", 20260129},   {"0.15.0", 20260129},
-    {"0.15.1", 20260204},
+    {"0.15.1", 20260204}, {"0.16", 20260212},   {"0.16.0", 20260212}, {"0.17", 20260307},
+    {"0.17.0", 20260307}, {"0.18", 20260320},   {"0.18.0", 20260320}, {"0.19", 20260403},
+    {"0.19.0", 20260403},
 };
 
 // Since-dates of the rules that changed within v1. Where the source gives a month only, its first
@@ -80,6 +82,23 @@ ClassDefaults class_defaults(const GpuSpec& gpu) {
   if (memory >= 160) return {16384, 1024};
   if (memory >= 70 && !a100) return {8192, 1024};
   return {2048, 256};
+}
+
+std::optional<AttentionBackend> attention_backend(EngineSettings::Attention asked) {
+  switch (asked) {
+    case EngineSettings::Attention::automatic:
+      return std::nullopt;
+    case EngineSettings::Attention::naive:
+      return AttentionBackend::naive;
+    case EngineSettings::Attention::fa2:
+      return AttentionBackend::fa2;
+    case EngineSettings::Attention::fa3:
+      return AttentionBackend::fa3;
+    case EngineSettings::Attention::trtllm:
+      return AttentionBackend::trtllm;
+  }
+  CHECK(false, "attention backend");
+  return std::nullopt;
 }
 
 // Reads one setting, with its default, and reports a value outside its range.
@@ -162,7 +181,7 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
     const std::string near = nearest_word(settings.version, names);
     reader.fault("version",
                  "unknown version '" + settings.version +
-                     "'; give a release from 0.10 to 0.15.1 or a date such as \"2026-08\"" +
+                     "'; give a release from 0.10 to 0.19.0 or a date such as \"2026-08\"" +
                      (near.empty() ? "" : "; did you mean '" + near + "'?"));
   } else if (*date < kFirstV1 || *date > kLastRead) {
     reader.fault("version",
@@ -205,6 +224,13 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
   rules.async_scheduling =
       settings.async_scheduling.value_or(rules.version_date >= kAsyncByDefault);
   rules.enforce_eager = settings.enforce_eager.value_or(false);
+  rules.fused_kernels = settings.fusion.value_or(true);
+  rules.attention_backend = attention_backend(settings.attention_backend);
+  if (rules.attention_backend == AttentionBackend::fa3 && gpu.architecture_sm != 90) {
+    reader.fault("attention_backend", "FlashAttention 3 runs on Hopper (sm_90) only; " + gpu.name +
+                                          " is sm_" + std::to_string(gpu.architecture_sm));
+  }
+  rules.routing_skew = settings.routing_skew;
   rules.priority_policy = settings.scheduling_policy == EngineSettings::SchedulingPolicy::priority;
   rules.gpu_memory_utilization = settings.gpu_memory_utilization.value_or(
       rules.version_date >= kGraphsInsideBudget ? 0.92 : 0.9);

@@ -3,11 +3,13 @@
 // §1.1).
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "hw_models/gpu_spec.h"
 #include "hw_models/model_spec.h"
+#include "hw_models/step_time.h"
 #include "sim/scenario/scenario.h"
 
 namespace fleetsim {
@@ -34,6 +36,10 @@ struct EngineRules {
       true;                          // a victim scheduled in this step gives its tokens back
   bool graphs_inside_budget = true;  // CUDA graphs subtracted from KV memory, 2026-04
   std::vector<std::int64_t> capture_sizes;
+  bool fused_kernels = true;
+  std::optional<AttentionBackend> attention_backend;  // absent: the engine's own choice
+  double routing_skew = 0;
+  HostTime host;                               // of this version
   std::int64_t window_blocks_per_request = 0;  // fixed reserve of sliding-window layers
 };
 

@@ -109,6 +109,8 @@ void check_longest_sequence(const Scenario& scenario, const Pool& pool, const En
                   std::max<std::int64_t>(usable, 0) * rules.block_size));
 }
 
+Sharding sharding_of(const Pool& pool) { return {pool.parallelism.tp, pool.parallelism.ep}; }
+
 std::shared_ptr<const StepTime> step_time_of(const Scenario& scenario, const Pool& pool,
                                              const PoolDeployment& deployed) {
   const CostModel& cost = scenario.cost_model;
@@ -125,9 +127,15 @@ std::shared_ptr<const StepTime> step_time_of(const Scenario& scenario, const Poo
   launch.enforce_eager = deployed.rules.enforce_eager;
   launch.block_size = deployed.rules.block_size;
   launch.capture_sizes = deployed.rules.capture_sizes;
+  launch.fused = deployed.rules.fused_kernels;
+  launch.attention_backend = deployed.rules.attention_backend;
+  launch.host = deployed.rules.host;
+  launch.routing_skew = deployed.rules.routing_skew;
+  const FittedGpu* fitted =
+      cost.kind == CostModel::Kind::roofline ? nullptr : find_fitted(deployed.gpu->name);
   return std::make_shared<const StepTime>(deployed.model, *deployed.gpu, scenario.precision,
-                                          pool.parallelism.tp, launch,
-                                          deployed.rules.max_num_batched_tokens);
+                                          sharding_of(pool), launch,
+                                          deployed.rules.max_num_batched_tokens, fitted);
 }
 
 bool takes_hardware_out(const CostModel& cost) {
@@ -180,8 +188,14 @@ void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& 
   deployed.rules = resolve_engine_rules(pool.engine, *deployed.gpu, deployed.model, scenario.source,
                                         path + ".engine", problems);
   const auto refused =
-      find_pricing_problem(deployed.model, *deployed.gpu, scenario.precision, pool.parallelism.tp);
-  if (refused) scenario.source.report(problems, path + ".parallelism.tp", *refused);
+      find_pricing_problem(deployed.model, *deployed.gpu, scenario.precision, sharding_of(pool));
+  if (refused) scenario.source.report(problems, path + ".parallelism", *refused);
+  if (scenario.cost_model.kind == CostModel::Kind::calibrated &&
+      find_fitted(deployed.gpu->name) == nullptr) {
+    scenario.source.report(
+        problems, "cost_model",
+        fmt::format("no measurements are fitted for {}; use auto or roofline", deployed.gpu->name));
+  }
   if (problems.size() > before) return;
 
   const MemoryRequest request = memory_request(pool, deployed.rules);

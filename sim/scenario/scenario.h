@@ -150,7 +150,10 @@ struct EngineSettings {
   std::optional<double> gpu_memory_utilization, watermark;
   std::optional<std::int64_t> long_prefill_token_threshold;
   std::optional<bool> enable_prefix_caching, async_scheduling, scheduler_reserve_full_isl,
-      enable_chunked_prefill, enforce_eager;
+      enable_chunked_prefill, enforce_eager, fusion;
+  enum class Attention { automatic, naive, fa2, fa3, trtllm };
+  Attention attention_backend = Attention::automatic;
+  double routing_skew = 0;  // exponent of the routed experts' popularity; 0: uniform
   enum class SchedulingPolicy { fcfs, priority };
   SchedulingPolicy scheduling_policy = SchedulingPolicy::fcfs;
 };

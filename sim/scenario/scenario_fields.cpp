@@ -14,7 +14,8 @@
 namespace fleetsim {
 namespace {
 
-constexpr WholeRange kParallel{1, 1024, 1};  // pp, dp, ep: refused above 1 until simulated
+constexpr WholeRange kParallel{1, 1024, 1};  // pp, dp: refused above 1 until simulated
+constexpr WholeRange kExpertParallel{1, 1024};
 constexpr WholeRange kTensorParallel{1, 64};
 constexpr WholeRange kSeats{1, 1'000'000};
 constexpr WholeRange kTokens{1, kTokensMax};
@@ -61,7 +62,7 @@ Record parallelism_record(Parallelism& parallelism) {
         whole("tp", p.tp, kTensorParallel, "tensor-parallel GPUs of a replica"),
         whole("pp", p.pp, kParallel, "pipeline stages"),
         whole("dp", p.dp, kParallel, "data-parallel ranks of an engine"),
-        whole("ep", p.ep, kParallel, "expert-parallel ranks")};
+        whole("ep", p.ep, kExpertParallel, "ranks that share out the routed experts: 1 or tp")};
   });
 }
 
@@ -116,6 +117,17 @@ std::vector<Field> engine_fields(EngineSettings& e) {
       flag("enable_chunked_prefill", e.enable_chunked_prefill,
            "prompts may be split over iterations"),
       flag("enforce_eager", e.enforce_eager, "no CUDA graphs"),
+      flag("fusion", e.fusion,
+           "norms, activations and rotary embedding as one kernel each; absent: yes"),
+      word("attention_backend", e.attention_backend,
+           {{"auto", "what the engine takes on this GPU"},
+            {"naive", "scores written to memory and read back"},
+            {"fa2", "FlashAttention 2"},
+            {"fa3", "FlashAttention 3, Hopper only"},
+            {"trtllm", "TensorRT-LLM's kernels, as FlashInfer runs them"}},
+           "kernels of attention"),
+      real("routing_skew", e.routing_skew, {0, 1.2},
+           "exponent of a power law of the experts' popularity; 0: uniform"),
       also_called(word("scheduling_policy", e.scheduling_policy,
                        {{"fcfs", "in order of arrival"}, {"priority", "by priority, then arrival"}},
                        "order of the waiting queue"),
@@ -296,13 +308,15 @@ Field cost_model_field(CostModel& c) {
   };
   formulas.check = [](FieldCheck& check) {
     if (check.given("fixed") == check.given("linear") && check.sound(""))
-      check.fault("", "'cost_model' takes one of auto, roofline, {fixed: ...}, {linear: ...}");
+      check.fault(
+          "", "'cost_model' takes one of auto, calibrated, roofline, {fixed: ...}, {linear: ...}");
   };
-  const Field single = word(key, c.kind,
-                            {{"auto", "the best there is; today the roofline"},
-                             {"calibrated", "fitted to measurements", false},
-                             {"roofline", "datasheet limits and stated efficiencies"}},
-                            doc);
+  const Field single =
+      word(key, c.kind,
+           {{"auto", "calibrated where the GPU has been measured, else the roofline"},
+            {"calibrated", "fitted to measurements"},
+            {"roofline", "datasheet limits and stated efficiencies"}},
+           doc);
   return {key,
           doc,
           Either{std::make_shared<Field>(single),
