@@ -4,9 +4,9 @@
 #include "calibrate/row_flags.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <map>
-#include <numeric>
-#include <optional>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -70,37 +70,62 @@ NumberFormat math_of(const OperatorShape& shape) {
 
 using Row = MeasuredOperator;
 
-void flag_repeated(std::vector<Row>& rows) {
-  struct Key {
-    std::size_t kind;
-    std::array<double, kMostShapeColumns> numbers;
-    std::size_t row;
+bool same_call(const Row& a, const Row& b) {
+  return a.shape.index() == b.shape.index() && numbers_of(a.shape) == numbers_of(b.shape) &&
+         a.engine == b.engine && a.kernel == b.kernel;
+}
+
+/// FNV-1a over words; rows of the same call have the same. Only groups follow from it, no order.
+std::uint64_t call_hash(const Row& row) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  const auto mix = [&](std::uint64_t word) {
+    hash = (hash ^ word) * 0x100000001b3u;
+    hash ^= hash >> 29;
   };
-  std::vector<Key> keys;
-  keys.reserve(rows.size());
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    keys.push_back({rows[i].shape.index(), numbers_of(rows[i].shape), i});
-  const auto view = [&](const Key& key) {
-    return std::tie(key.kind, key.numbers, rows[key.row].engine, rows[key.row].kernel);
-  };
-  std::sort(keys.begin(), keys.end(), [&](const Key& a, const Key& b) {
-    const auto left = view(a), right = view(b);
-    return left < right || (left == right && a.row < b.row);
-  });
-  for (std::size_t begin = 0; begin < keys.size();) {
-    std::size_t end = begin + 1;
-    while (end < keys.size() && view(keys[end]) == view(keys[begin])) ++end;
-    if (end - begin > 1) {
-      std::vector<double> times;
-      for (std::size_t i = begin; i < end; ++i) times.push_back(rows[keys[i].row].seconds);
-      std::sort(times.begin(), times.end());
-      const std::size_t middle = times.size() / 2;
-      rows[keys[begin].row].seconds =
-          times.size() % 2 == 1 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
-      for (std::size_t i = begin + 1; i < end; ++i)
-        if (rows[keys[i].row].flag == RowFlag::none) rows[keys[i].row].flag = RowFlag::repeated;
+  mix(row.shape.index());
+  for (const double number : numbers_of(row.shape)) mix(std::bit_cast<std::uint64_t>(number));
+  for (const std::string* text : {&row.engine, &row.kernel})
+    for (const char c : *text) mix(static_cast<unsigned char>(c));
+  return hash;
+}
+
+/// The middle of the times; their order is lost.
+double median_of(std::vector<double>& times) {
+  std::sort(times.begin(), times.end());
+  const std::size_t middle = times.size() / 2;
+  return times.size() % 2 == 1 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
+}
+
+/// Same calls among `group`, which ascends in rows: the first keeps the median.
+void merge_same(std::vector<Row>& rows, std::vector<std::size_t> group) {
+  while (group.size() > 1) {
+    Row& first = rows[group.front()];
+    std::vector<double> times = {first.seconds};
+    std::vector<std::size_t> others;
+    for (std::size_t i = 1; i < group.size(); ++i) {
+      Row& row = rows[group[i]];
+      if (!same_call(first, row)) {
+        others.push_back(group[i]);
+        continue;
+      }
+      times.push_back(row.seconds);
+      if (row.flag == RowFlag::none) row.flag = RowFlag::repeated;
     }
-    begin = end;
+    first.seconds = median_of(times);
+    group = std::move(others);
+  }
+}
+
+void flag_repeated(std::vector<Row>& rows) {
+  std::vector<std::pair<std::uint64_t, std::size_t>> calls;  // hash, row
+  calls.reserve(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) calls.emplace_back(call_hash(rows[i]), i);
+  std::sort(calls.begin(), calls.end());
+  for (std::size_t begin = 0, end = 0; begin < calls.size(); begin = end) {
+    std::vector<std::size_t> group;
+    for (; end < calls.size() && calls[end].first == calls[begin].first; ++end)
+      group.push_back(calls[end].second);
+    merge_same(rows, std::move(group));
   }
 }
 
@@ -230,7 +255,10 @@ DatasheetFloor datasheet_floor(const OperatorShape& shape, const GpuSpec& gpu) {
     if (gpu.nvlink_per_direction) floor.memory = floor.bytes / gpu.nvlink_per_direction->value;
     return floor;
   }
-  const OperatorWork work = work_of(shape);
+  OperatorShape judged = shape;
+  // FLOPs do not depend on the skew, and bytes are not known with it
+  if (auto* experts = std::get_if<ExpertsShape>(&judged)) experts->skew = 0;
+  const OperatorWork work = work_of(judged);
   const auto peak = gpu.dense_peak.find(math_of(shape));
   if (peak != gpu.dense_peak.end()) floor.compute = work.flops / peak->second.value;
   floor.bytes = work.bytes;
