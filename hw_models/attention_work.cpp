@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
+#include <variant>
 
 #include "hw_models/check.h"
 
@@ -203,6 +205,20 @@ std::vector<std::string> stand_ins(const LatentDecodeShape& shape) {
 }
 std::vector<std::string> stand_ins(const LatentPrefillShape& shape) {
   return {latent_family("prefill", shape.kv_element_bytes == 1 ? 2 : 1)};
+}
+
+std::vector<std::string> stand_ins(const OperatorShape& shape) {
+  return std::visit(
+      [](const auto& one) -> std::vector<std::string> {
+        using Shape = std::decay_t<decltype(one)>;
+        constexpr bool kAttention = std::is_same_v<Shape, DecodeAttentionShape> ||
+                                    std::is_same_v<Shape, PrefillAttentionShape> ||
+                                    std::is_same_v<Shape, LatentDecodeShape> ||
+                                    std::is_same_v<Shape, LatentPrefillShape>;
+        if constexpr (kAttention) return stand_ins(one);
+        return {};
+      },
+      shape);
 }
 
 bool is_attention_family(const std::string& family) {

@@ -57,6 +57,8 @@ std::vector<std::string> stand_ins(const DecodeAttentionShape& shape);
 std::vector<std::string> stand_ins(const PrefillAttentionShape& shape);
 std::vector<std::string> stand_ins(const LatentDecodeShape& shape);
 std::vector<std::string> stand_ins(const LatentPrefillShape& shape);
+/// None for what is no attention.
+std::vector<std::string> stand_ins(const OperatorShape& shape);
 
 bool is_attention_family(const std::string& family);
 /// Coordinates of a family's surface with the knots that fits use. CHECKs that it is a family of
