@@ -14,6 +14,7 @@
 #include "hw_models/problems.h"
 #include "sim/app/built_in_text.h"
 #include "sim/app/calibrate_command.h"
+#include "sim/app/calibrate_import.h"
 #include "sim/app/run_command.h"
 #include "sim/app/scenario_argument.h"
 #include "sim/fleet/deployment.h"
@@ -155,10 +156,26 @@ void add_report(CLI::App& app, std::string& folder, Action& action) {
   command.callback([&] { action = [&folder] { return report_command(folder); }; });
 }
 
-void add_calibrate(CLI::App& app, CalibrateOptions& options, Action& action) {
-  CLI::App& calibrate =
-      add_command(app, "calibrate", "Measure a GPU", "fleetsim calibrate bench --quick");
-  calibrate.require_subcommand(1);
+void add_import(CLI::App& calibrate, ImportOptions& options, Action& action) {
+  CLI::App& command = add_command(
+      calibrate, "import",
+      "Read tables of measurements as their owners publish them and write them in one form.\n"
+      "Rows that a fit must not trust (faster than the GPU can be, bound by the host's launch,\n"
+      "warm in the cache) are flagged and counted, not dropped.",
+      "fleetsim calibrate import tables/ --from aiconfigurator --gpu h200 --out measured/h200");
+  command.add_option("PATH", options.paths, "files, or folders of them")->required();
+  command
+      .add_option("--from", options.from,
+                  "whose form: aiconfigurator, vidur, llmservingsim, profile")
+      ->required();
+  command.add_option("--gpu", options.gpu, "whose rows; as `fleetsim list gpus` gives it")
+      ->required();
+  command.add_option("--out", options.out, "folder to write (default: only the report)");
+  command.add_flag("--force", options.force, "overwrite the table that the folder holds");
+  command.callback([&] { action = [&options] { return import_command(options); }; });
+}
+
+void add_bench(CLI::App& calibrate, CalibrateOptions& options, Action& action) {
   CLI::App& bench = add_command(
       calibrate, "bench",
       "Measure the kernels of an iteration on this machine's GPU and write a profile folder.\n"
@@ -210,6 +227,7 @@ std::string unknown_command(const CLI::App& app) {
 int run_command_line(int argc, const char* const* argv) {
   RunOptions options;
   CalibrateOptions calibrate_options;
+  ImportOptions import_options;
   std::string name;
   Action action;
   CLI::App app("fleetsim: how many GPUs, of which kind, set up how, does an LLM service need?",
@@ -227,7 +245,11 @@ int run_command_line(int argc, const char* const* argv) {
   add_list(app, action);
   add_show(app, name, action);
   add_report(app, name, action);
-  add_calibrate(app, calibrate_options, action);
+  CLI::App& calibrate = add_command(app, "calibrate", "Measure a GPU, or read what others measured",
+                                    "fleetsim calibrate bench --quick");
+  calibrate.require_subcommand(1);
+  add_bench(calibrate, calibrate_options, action);
+  add_import(calibrate, import_options, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
