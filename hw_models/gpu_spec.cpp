@@ -89,6 +89,23 @@ void read_formats(CatalogueMap& file, GpuSpec& gpu) {
   }
 }
 
+void read_power(CatalogueMap& file, GpuSpec& gpu) {
+  if (!file.has("power")) return;
+  CatalogueMap figures = file.map("power");
+  const auto watts = [&](const char* key) {
+    const SourcedValue figure = figures.quantity(key, Dimension::watts);
+    gpu.sources[std::string("power.") + key] = figure.source;
+    return figure.value;
+  };
+  gpu.power = GpuPower{watts("idle"), watts("memory_bound"), watts("compute_bound")};
+  figures.finish();
+  const GpuPower& power = *gpu.power;
+  CHECK(power.idle_watts > 0 && power.idle_watts < power.memory_bound_watts &&
+            power.memory_bound_watts <= power.compute_bound_watts &&
+            power.compute_bound_watts <= gpu.tdp_watts,
+        gpu.name + ": power");
+}
+
 void read_all_reduce(CatalogueMap& file, GpuSpec& gpu) {
   for (CatalogueMap& entry : file.maps("all_reduce")) {
     AllReduceCurve curve;
@@ -119,6 +136,7 @@ GpuSpec read_gpu(const EmbeddedFile& embedded) {
   gpu.sources["data_centre"] = data_centre.text("source");
   read_figures(file, gpu);
   read_formats(file, gpu);
+  read_power(file, gpu);
   read_all_reduce(file, gpu);
   file.finish();
   gpu.memory_reported_is_nominal = gpu.memory_reported.value == 0;

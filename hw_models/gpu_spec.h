@@ -21,6 +21,12 @@ struct AllReduceCurve {
   std::string source;
 };
 
+/// Electric power of one GPU, board included: without work (context alive, weights loaded), while
+/// memory binds, while arithmetic binds. Ascending.
+struct GpuPower {
+  double idle_watts = 0, memory_bound_watts = 0, compute_bound_watts = 0;
+};
+
 struct GpuSpec {
   std::string name;                  // canonical: "h100-sxm"
   std::vector<std::string> aliases;  // short forms: "h100"
@@ -39,6 +45,7 @@ struct GpuSpec {
   std::optional<BytesPerSecond> nvlink_per_direction;
   BytesPerSecond pcie_per_direction;
   double tdp_watts = 0;
+  std::optional<GpuPower> power;
   // fixed costs and achieved ceilings of the roofline (kernels-and-cost-models §2, §4)
   Seconds gemm_floor, attention_floor;
   double gemm_efficiency = 0, gemm_bandwidth_share = 0, attention_bandwidth_share = 0,
