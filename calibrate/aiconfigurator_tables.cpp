@@ -5,28 +5,18 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "calibrate/chunk_attention.h"
+#include "calibrate/row_reader.h"
 #include "hw_models/check.h"
 #include "hw_models/csv_table.h"
 
 namespace fleetsim {
 namespace {
-
-constexpr std::int64_t kMost = std::int64_t{1} << 40;  // far above any extent, exact as a double
-
-/// "/data/gemm_h200_vllm.csv.gz" -> "gemm_h200_vllm"; empty when the file is no CSV.
-std::string_view stem_of_csv(std::string_view path) {
-  path.remove_prefix(path.find_last_of('/') + 1);  // npos + 1 is 0
-  for (const std::string_view end : {".csv", ".csv.gz"})
-    if (path.ends_with(end)) return path.substr(0, path.size() - end.size());
-  return {};
-}
 
 class TableReader {
  public:
@@ -54,25 +44,18 @@ class TableReader {
   }
 
  private:
-  /// Calls `each` for every row of the GPU. Times stand in the last column unless `add` is told
-  /// otherwise; a column gpu, where there is one, must be the first.
+  /// Calls `each` for every row of the GPU; a column gpu, where there is one, must be the first.
   template <class EachRow>
   void read_rows(const std::vector<std::string>& columns, const EachRow& each) {
-    const bool many_gpus = columns.front() == "gpu";
-    std::vector<CsvColumn> known;
-    for (const std::string& column : columns) known.push_back({column, true});
-    latency_ = columns.size() - 1;
-    CsvTable table(path_, std::move(known), CsvTable::Others::refused, problems_);
-    table_ = &table;
-    while (table.next_row()) {
-      ++file_.rows_read;
-      if (many_gpus && !is_of_gpu(table.cell(0))) {
-        ++file_.rows_of_other_gpus;
-        continue;
-      }
-      each();
+    RowReader row(path_, columns, rows_, file_, problems_);
+    row_ = &row;
+    while (row.next()) {
+      if (columns.front() == "gpu" && !is_of_gpu(row.word(0)))
+        row.of_another_gpu();
+      else
+        each();
     }
-    table_ = nullptr;
+    row_ = nullptr;
   }
 
   bool is_of_gpu(std::string_view name) {
@@ -84,21 +67,12 @@ class TableReader {
     return last_is_ours_;
   }
 
-  /// A count, 1 or more; a fault and 0 when it is none.
-  double count(std::size_t column, std::int64_t least = 1) {
-    const auto value = table_->whole(column, least, kMost);
-    if (!value) cells_sound_ = false;
-    return static_cast<double>(value.value_or(0));
-  }
-
-  void without_shape(const std::string& reason) { ++file_.without_shape[reason]; }
-
+  std::string_view word(std::size_t column) const { return row_->word(column); }
+  double count(std::size_t column, std::int64_t least = 1) { return row_->count(column, least); }
+  void without_shape(const std::string& what) { row_->without_shape(what); }
   void add(const OperatorShape& shape, std::string engine, std::string kernel,
-           RowFlag flag = RowFlag::none, std::optional<std::size_t> latency = std::nullopt) {
-    const auto microseconds = table_->positive(latency.value_or(latency_));
-    if (microseconds && cells_sound_)
-      rows_.push_back({shape, *microseconds * 1e-6, std::move(engine), std::move(kernel), flag});
-    cells_sound_ = true;
+           RowFlag flag = RowFlag::none, std::optional<std::size_t> time_column = std::nullopt) {
+    row_->add(shape, std::move(engine), std::move(kernel), flag, time_column);
   }
 
   std::optional<GemmFormat> gemm_format(std::string_view dtype) {
@@ -135,10 +109,9 @@ class TableReader {
 
   void read_gemm() {
     read_rows({"dtype", "kernel", "m", "n", "k", "latency_us"}, [&] {
-      const auto format = gemm_format(table_->cell(0));
+      const auto format = gemm_format(word(0));
       if (!format) return;
-      add(GemmShape{*format, count(2), count(3), count(4)}, name_.engine,
-          std::string(table_->cell(1)));
+      add(GemmShape{*format, count(2), count(3), count(4)}, name_.engine, std::string(word(1)));
     });
   }
 
@@ -154,7 +127,7 @@ class TableReader {
     read_rows({"attn_dtype", "kv_dtype", "batch", "isl", "prefix", "q_heads", "kv_heads",
                "head_dim", "window", "latency_us"},
               [&] {
-                const auto element = kv_bytes(table_->cell(1));
+                const auto element = kv_bytes(word(1));
                 if (!element) return;
                 const double batch = count(2);
                 const ChunkAttention chunk = {count(3), count(4, 0), count(8, 0)};
@@ -168,9 +141,8 @@ class TableReader {
                 shape.query_heads = count(5);
                 shape.kv_heads = count(6);
                 shape.head_dim = count(7);
-                shape.windowed = chunk.window > 0;
-                add(shape, name_.engine, attention_kernel(table_->cell(0)),
-                    attention_flag(table_->cell(0)));
+                shape.windowed = chunk.cut_by_window();
+                add(shape, name_.engine, attention_kernel(word(0)), attention_flag(word(0)));
               });
   }
 
@@ -178,7 +150,7 @@ class TableReader {
     read_rows({"attn_dtype", "kv_dtype", "batch", "kv_len", "q_heads", "kv_heads", "head_dim",
                "window", "latency_us"},
               [&] {
-                const auto element = kv_bytes(table_->cell(1));
+                const auto element = kv_bytes(word(1));
                 if (!element) return;
                 const double length = count(3), window = count(7, 0);
                 DecodeAttentionShape shape;
@@ -189,9 +161,8 @@ class TableReader {
                 shape.query_heads = count(4);
                 shape.kv_heads = count(5);
                 shape.head_dim = count(6);
-                shape.windowed = window > 0;
-                add(shape, name_.engine, attention_kernel(table_->cell(0)),
-                    attention_flag(table_->cell(0)));
+                shape.windowed = window > 0 && length > window;
+                add(shape, name_.engine, attention_kernel(word(0)), attention_flag(word(0)));
               });
   }
 
@@ -199,17 +170,17 @@ class TableReader {
     read_rows({"dtype", "kernel", "num_tokens", "hidden", "inter", "topk", "experts", "moe_tp",
                "moe_ep", "distribution", "latency_us"},
               [&] {
-                const auto format = gemm_format(table_->cell(0));
+                const auto format = gemm_format(word(0));
                 if (!format) return;
                 ExpertsShape shape;
                 shape.format = *format;
                 shape.tokens = count(2);
                 shape.hidden = count(3);
-                shape.ffn = count(4) / std::max(count(7), 1.0);
+                shape.ffn = count(4) / count(7);
                 shape.experts_per_token = count(5);
                 shape.experts = count(6);
-                shape.local_experts = shape.experts / std::max(count(8), 1.0);
-                const std::string_view spread = table_->cell(9);
+                shape.local_experts = shape.experts / count(8);
+                const std::string_view spread = word(9);
                 if (spread == "power_law_1.01") {
                   shape.skew = 1.01;
                 } else if (spread == "power_law_1.2") {
@@ -218,7 +189,7 @@ class TableReader {
                   without_shape("distribution " + in_quotes(spread));
                   return;
                 }
-                std::string kernel(table_->cell(1));
+                std::string kernel(word(1));
                 // experts of two matrices (Nemotron's squared ReLU) where the shape has three
                 const bool gated = kernel.find("nongated") == std::string::npos;
                 add(shape, name_.engine, std::move(kernel),
@@ -231,7 +202,7 @@ class TableReader {
         {"gpu", "dtype", "kv_dtype", "heads_per_gpu", "batch", "isl", "prefix", "tp_size",
          "latency_us"},
         [&] {
-          const auto element = kv_bytes(table_->cell(2));
+          const auto element = kv_bytes(word(2));
           if (!element) return;
           const double batch = count(4);
           const ChunkAttention chunk = {count(5), count(6, 0), 0};
@@ -245,7 +216,7 @@ class TableReader {
     read_rows(
         {"gpu", "dtype", "kv_dtype", "heads_per_gpu", "batch", "kv_len", "tp_size", "latency_us"},
         [&] {
-          const auto element = kv_bytes(table_->cell(2));
+          const auto element = kv_bytes(word(2));
           if (!element) return;
           add(LatentDecodeShape{*element, count(4), count(5), count(3)}, "trtllm", "");
         });
@@ -254,7 +225,7 @@ class TableReader {
   void read_nccl() {
     read_rows({"gpu", "nccl_version", "op", "dtype", "num_gpus", "bytes", "latency_us"}, [&] {
       CollectiveShape shape;
-      const std::string_view op = table_->cell(2);
+      const std::string_view op = word(2);
       if (op == "all_reduce") {
         shape.collective = Collective::all_reduce_nccl;
       } else if (op == "all_gather") {
@@ -270,9 +241,8 @@ class TableReader {
       shape.gpus = count(4);
       shape.bytes = count(5);
       // engines send 16-bit elements; sums of int8 run at another rate
-      const bool half = table_->cell(3) == "half";
-      add(shape, "nccl", std::string(table_->cell(3)),
-          half ? RowFlag::none : RowFlag::not_modelled);
+      const bool half = word(3) == "half";
+      add(shape, "nccl", std::string(word(3)), half ? RowFlag::none : RowFlag::not_modelled);
     });
   }
 
@@ -280,7 +250,7 @@ class TableReader {
     read_rows({"gpu", "engine", "version", "impl", "dtype", "num_gpus", "bytes", "latency_us"},
               [&] {
                 add(CollectiveShape{Collective::all_reduce_custom, count(5), count(6)},
-                    std::string(table_->cell(1)), std::string(table_->cell(3)));
+                    std::string(word(1)), std::string(word(3)));
               });
   }
 
@@ -301,7 +271,6 @@ class TableReader {
                "dispatch_us", "combine_us"},
               [&] {
                 if (count(2) != 1) {
-                  cells_sound_ = true;
                   without_shape("DeepEP over several nodes");
                   return;
                 }
@@ -320,9 +289,7 @@ class TableReader {
   std::vector<MeasuredOperator>& rows_;
   Problems& problems_;
   ImportedFile file_;
-  CsvTable* table_ = nullptr;
-  std::size_t latency_ = 0;  // its column
-  bool cells_sound_ = true;  // of the row in hand
+  RowReader* row_ = nullptr;  // while rows are read
   std::string last_gpu_;
   bool last_is_ours_ = false;
 };

@@ -10,10 +10,13 @@ namespace fleetsim {
 struct ChunkAttention {
   double queries = 1, cached = 0, window = 0;
 
+  /// Whether the window keeps any query from a key that it would see without.
+  bool cut_by_window() const { return window > 0 && cached + queries > window; }
+
   /// (query, key) pairs.
   double pairs() const {
     const double all = queries * cached + queries * (queries + 1) / 2;
-    if (window <= 0 || cached + queries <= window) return all;
+    if (!cut_by_window()) return all;
     // queries that see less than a full window: those with cached + i < window, i from 1
     const double growing = std::clamp(window - cached - 1, 0.0, queries);
     return growing * cached + growing * (growing + 1) / 2 + (queries - growing) * window;
