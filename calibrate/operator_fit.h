@@ -1,0 +1,64 @@
+#pragma once
+// Measured operators of one GPU become fitted families (hw_models/fitted_gpu.h).
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "calibrate/measured_table.h"
+#include "hw_models/fitted_gpu.h"
+#include "hw_models/gpu_spec.h"
+
+namespace fleetsim {
+
+/// One row as fits see it.
+struct FitRow {
+  OperatorShape shape;
+  OperatorWork work;
+  double seconds = 0;
+};
+
+/// What the base form of a family is: the floor and the two rates of OperatorFamily.
+struct BaseForm {
+  double floor_seconds = 0, flops_per_second = 0, bytes_per_second = 0;
+};
+/// Least squares on the relative error with less weight on outliers; a term is the larger of
+/// compute and memory, so rows change sides until none does. No rate above its limit (0: none, and
+/// a term without work in any row gets rate 0).
+BaseForm fit_base(const std::vector<FitRow>& rows, double flop_limit, double byte_limit);
+
+/// The datasheet's limits for a family of this GPU; 0 where it states none.
+struct RateLimits {
+  double flops_per_second = 0, bytes_per_second = 0;
+};
+RateLimits rate_limits(const OperatorShape& shape, const GpuSpec& gpu);
+
+/// Of every five sites (by a hash of what makes one) the first is kept out to score the fit: GEMM:
+/// (n, k); experts: (hidden, experts, experts_per_token); attention: heads; collectives: bytes.
+bool is_held_out(const OperatorShape& shape);
+
+struct FittedFamily {
+  OperatorFamily family;
+  std::int64_t rows_of_other_kernels = 0;  // not what the engine runs on this GPU
+  std::int64_t rows_off_grid = 0;          // beyond the knots
+};
+/// Base form, surface and quality of rows of one family. CHECKs that there are rows.
+FittedFamily fit_family(const std::string& name, const std::vector<FitRow>& rows,
+                        const RateLimits& limits);
+
+struct GpuFit {
+  FittedGpu fitted;
+  std::vector<FittedFamily> families;     // measured ones, as in `fitted`
+  std::vector<std::string> too_few_rows;  // families that got no fit
+};
+/// Fits every family that the tables hold at least kLeastRows sound rows of, from the kernel that
+/// an engine runs by default on this GPU (vLLM's where it was measured). Adds the families that no
+/// table holds and every iteration needs by published rates: gemm/int8, gemm/w4a16, elementwise.
+/// The same for any order of rows. CHECKs that the tables are of this GPU.
+GpuFit fit_gpu(const GpuSpec& gpu, const std::vector<MeasuredTable>& tables);
+inline constexpr std::int64_t kLeastRows = 10;
+
+/// A table of families for people: rows, floor, rates, errors. Ends with a line end.
+std::string fit_report(const GpuFit& fit);
+
+}  // namespace fleetsim
