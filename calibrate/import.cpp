@@ -10,7 +10,9 @@
 #include <utility>
 
 #include "calibrate/aiconfigurator_tables.h"
+#include "calibrate/llmservingsim_tables.h"
 #include "calibrate/row_flags.h"
+#include "calibrate/vidur_tables.h"
 #include "hw_models/check.h"
 
 namespace fleetsim {
@@ -45,6 +47,25 @@ const std::vector<Form>& forms() {
          return name ? NamedFile{true, name->gpu} : NamedFile{};
        },
        read_aiconfigurator_table},
+      {TableOwner::vidur, "vidur",
+       "github.com/microsoft/vidur, commit 7d47513363ec447a741ac5e47241580b47724fbf: PyTorch and "
+       "Sarathi kernels, FP16",
+       "MIT",
+       [](const std::string& path) {
+         const auto name = vidur_name(path);
+         return name ? NamedFile{true, name->gpu} : NamedFile{};
+       },
+       read_vidur_table},
+      {TableOwner::llmservingsim, "llmservingsim",
+       "github.com/casys-kaist/LLMServingSim, commit 5daddb21a545658d5150b535712d0494584b5278: "
+       "vLLM "
+       "kernels, 16-bit weights; RTX tables vLLM 0.19.0",
+       "MIT (Copyright (c) 2024, CASYS Lab at KAIST)",
+       [](const std::string& path) {
+         const auto name = llmservingsim_name(path);
+         return name ? NamedFile{true, name->gpu} : NamedFile{};
+       },
+       read_llmservingsim_table},
   };
   return table;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <set>
 #include <tuple>
@@ -26,7 +27,8 @@ constexpr double kBoost = 1.10;
 /// quantisation 5 to 7 (12 us).
 constexpr double kLaunchNodes = 10;
 /// Collectives wait for each other and are long anyway: they are held to the fastest implementation
-/// of the same collective. Eager ones take 5 to 12 times as long, graphs at most 2.
+/// of the same collective, or to the catalogue's all-reduce among as many GPUs (NCCL's shortest
+/// takes 2 to 3 times that). Eager ones take 5 to 12 times as long, graphs at most 2.
 constexpr double kLaunchCollectives = 4;
 /// A call of this many times the fastest hides its launch behind the device's work: at 8 x 150 us
 /// vLLM's fp8-block rows agree with TensorRT-LLM's.
@@ -210,6 +212,14 @@ void flag_slow_streams(std::vector<Row>& rows, const GpuSpec& gpu) {
   });
 }
 
+/// The shortest all-reduce that the catalogue knows among so many GPUs or more; endless without.
+double least_all_reduce(const GpuSpec& gpu, double gpus) {
+  for (const AllReduceCurve& curve : gpu.all_reduce)
+    if (static_cast<double>(curve.gpus) >= gpus && !curve.points.empty())
+      return curve.points.front().second.value;
+  return std::numeric_limits<double>::infinity();
+}
+
 void flag_launch_bound(std::vector<Row>& rows, const GpuSpec& gpu) {
   struct Fastest {
     double seconds = 0;
@@ -239,7 +249,9 @@ void flag_launch_bound(std::vector<Row>& rows, const GpuSpec& gpu) {
     const auto* collective = std::get_if<CollectiveShape>(&row.shape);
     const double usual =
         collective != nullptr
-            ? kLaunchCollectives * best_collective[{collective->collective, collective->gpus}]
+            ? kLaunchCollectives *
+                  std::min(best_collective[{collective->collective, collective->gpus}],
+                           least_all_reduce(gpu, collective->gpus))
             : kLaunchNodes * gpu.gemm_floor.value;
     const bool bound = known.seconds > usual && known.seconds > usual / 2 + 2 * known.floor;
     if (bound && row.seconds < kLaunchReach * known.seconds) row.flag = RowFlag::launch_bound;
@@ -258,7 +270,18 @@ DatasheetFloor datasheet_floor(const OperatorShape& shape, const GpuSpec& gpu) {
   OperatorShape judged = shape;
   // FLOPs do not depend on the skew, and bytes are not known with it
   if (auto* experts = std::get_if<ExpertsShape>(&judged)) experts->skew = 0;
-  const OperatorWork work = work_of(judged);
+  // decodes beside a chunk read their keys once at least, however often a kernel does
+  OperatorWork decodes;
+  if (auto* prefill = std::get_if<PrefillAttentionShape>(&judged);
+      prefill && prefill->decodes > 0) {
+    decodes = work_of(DecodeAttentionShape{
+        prefill->backend, prefill->kv_element_bytes, prefill->decodes, prefill->decode_context,
+        prefill->query_heads, prefill->kv_heads, prefill->head_dim, prefill->windowed});
+    prefill->decodes = 0;
+  }
+  OperatorWork work = work_of(judged);
+  work.flops += decodes.flops;
+  work.bytes += decodes.bytes;
   const auto peak = gpu.dense_peak.find(math_of(shape));
   if (peak != gpu.dense_peak.end()) floor.compute = work.flops / peak->second.value;
   floor.bytes = work.bytes;

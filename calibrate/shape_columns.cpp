@@ -54,6 +54,8 @@ void each_field(Shape& shape, const Visit& visit) {
     visit("kv_heads", shape.kv_heads);
     visit("head_dim", shape.head_dim);
     visit("windowed", shape.windowed);
+    visit("decodes", shape.decodes);
+    visit("decode_context", shape.decode_context);
   } else if constexpr (std::is_same_v<Plain, LatentDecodeShape>) {
     visit("kv_element_bytes", shape.kv_element_bytes);
     visit("batch", shape.batch);
@@ -116,7 +118,7 @@ constexpr auto kKinds = std::make_index_sequence<std::variant_size_v<OperatorSha
 std::string read_cell(std::string_view cell, std::string_view column, double& into) {
   const char* end = cell.data() + cell.size();
   const auto [rest, error] = std::from_chars(cell.data(), end, into);
-  const bool may_be_zero = column == "skew";
+  const bool may_be_zero = column == "skew" || column == "decodes" || column == "decode_context";
   const bool good = error == std::errc() && rest == end && !cell.empty() && std::isfinite(into) &&
                     (into > 0 || (may_be_zero && into == 0));
   return good ? "" : may_be_zero ? "a number, 0 or more" : "a number above 0";

@@ -14,7 +14,7 @@
 
 namespace fleetsim {
 
-inline constexpr std::size_t kMostShapeColumns = 10;
+inline constexpr std::size_t kMostShapeColumns = 12;
 
 /// A kind of operator is an alternative of OperatorShape and a table of its own.
 struct ShapeKind {
@@ -33,8 +33,8 @@ std::array<double, kMostShapeColumns> numbers_of(const OperatorShape& shape);
 void append_cells(const OperatorShape& shape, fmt::memory_buffer& into);
 
 /// A shape out of cells. Errors: nullopt, with `column` the first bad cell's place and `wanted`
-/// what it should be. Numbers must be positive and finite (skew: 0 or more). CHECK on the number of
-/// cells.
+/// what it should be. Numbers must be positive and finite (skew, decodes and their context: 0 or
+/// more). CHECK on the number of cells.
 struct CellFault {
   std::size_t column = 0;
   std::string wanted;  // "a number above 0", "one of bf16, fp8"
