@@ -59,18 +59,23 @@ Bytes estimate_graphs(const ModelSpec& model, const MemoryRequest& request) {
                static_cast<double>(model.layers));
 }
 
-/// Blocks a request keeps for its windowed layers, in units of a growing block: the window spans at
-/// most ceil((W-1)/block)+1 blocks on each windowed layer.
-std::int64_t window_blocks(const ModelSpec& model, std::int64_t block_size) {
-  if (model.windowed_layers == 0) return 0;
-  const std::int64_t span = (model.window - 1 + block_size - 1) / block_size + 1;
-  const std::int64_t growing = model.growing_layers();
-  return (span * model.windowed_layers + growing - 1) / growing;
+/// Blocks a request keeps whatever its length, in units of a growing block: a sliding window spans
+/// at most ceil((W-1)/block)+1 blocks on each windowed layer, linear layers keep their state.
+std::int64_t fixed_blocks(const ModelSpec& model, const MemoryRequest& request, Bytes block) {
+  std::int64_t blocks = 0;
+  if (model.windowed_layers > 0 && !model.chunked_window) {
+    const std::int64_t size = request.block_size;
+    const std::int64_t span = (model.window - 1 + size - 1) / size + 1;
+    const std::int64_t growing = model.kv_layers();
+    blocks += (span * model.windowed_layers + growing - 1) / growing;
+  }
+  const Bytes state = model.state_bytes_per_sequence_per_rank(request.tp);
+  return blocks + (state.value + block.value - 1) / block.value;
 }
 
 void fill_pool(const ModelSpec& model, const MemoryRequest& request, Bytes available, Bytes page,
                MemoryPlan& plan) {
-  const std::int64_t growing = model.growing_layers();
+  const std::int64_t growing = model.kv_layers();
   Bytes wanted = available;
   if (request.kv_cache_memory_bytes > 0) wanted = {request.kv_cache_memory_bytes};
   plan.blocks = kv_blocks(wanted, page, growing);
@@ -114,7 +119,7 @@ double maximum_concurrency(std::int64_t kv_tokens, std::int64_t tokens_per_reque
 
 MemoryPlan plan_memory(const ModelSpec& model, const GpuSpec& gpu, const Precision& precision,
                        const MemoryRequest& request) {
-  CHECK(request.tp >= 1 && request.block_size >= 1 && model.growing_layers() >= 1, model.name);
+  CHECK(request.tp >= 1 && request.block_size >= 1 && model.kv_layers() >= 1, model.name);
   MemoryPlan plan;
   plan.block_size = request.block_size;
   plan.total = gpu.memory_reported;
@@ -125,8 +130,8 @@ MemoryPlan plan_memory(const ModelSpec& model, const GpuSpec& gpu, const Precisi
   plan.non_torch = whole(kNonTorchBytes + (request.tp > 1 ? kCollectiveBytes : 0));
   const Bytes page =
       request.block_size * model.kv_bytes_per_token_per_layer(precision.kv_cache, request.tp);
-  plan.block_bytes = model.growing_layers() * page;
-  plan.window_blocks_per_request = window_blocks(model, request.block_size);
+  plan.block_bytes = model.kv_layers() * page;
+  plan.window_blocks_per_request = fixed_blocks(model, request, plan.block_bytes);
 
   MemoryParts parts;
   parts.total = plan.total;

@@ -17,7 +17,8 @@ struct MemoryPlan {
   Bytes free;               // outside the budget; the CUDA context lives in it
   Bytes block_bytes;        // one KV block on one rank, all growing layers
   std::int64_t blocks = 0;  // num_gpu_blocks, the null block included; <= 1: does not fit
-  std::int64_t window_blocks_per_request = 0;  // fixed reserve of sliding-window layers, in blocks
+  std::int64_t window_blocks_per_request = 0;  // fixed reserve of sliding-window and linear layers,
+                                               // in blocks
   std::int64_t kv_tokens() const;              // blocks * block_size, as the engine logs it
   std::int64_t block_size = 16;
   Bytes missing;  // > 0: lacking for the null block and one more, or for the

@@ -31,6 +31,7 @@ constexpr CountRow kCounts[] = {
     {"position_embeddings", &ModelSpec::position_embeddings, false},
     {"window", &ModelSpec::window, false},
     {"windowed_layers", &ModelSpec::windowed_layers, false},
+    {"rotary_dim", &ModelSpec::rotary_dim, false},
 };
 
 struct FlagRow {
@@ -46,6 +47,9 @@ constexpr FlagRow kFlags[] = {
     {"ffn_bias", &ModelSpec::ffn_bias},
     {"layer_norm_bias", &ModelSpec::layer_norm_bias},
     {"attention_sinks", &ModelSpec::attention_sinks},
+    {"chunked_window", &ModelSpec::chunked_window},
+    {"attention_output_gate", &ModelSpec::attention_output_gate},
+    {"qk_norm_all_heads", &ModelSpec::qk_norm_all_heads},
     {"fp8_block_scales", &ModelSpec::fp8_block_scales},
 };
 
@@ -60,6 +64,27 @@ LatentAttention read_latent(CatalogueMap map) {
   return latent;
 }
 
+SparseIndex read_index(CatalogueMap map) {
+  SparseIndex index;
+  index.heads = map.integer("heads");
+  index.dim = map.integer("dim");
+  index.top_k = map.integer("top_k");
+  map.finish();
+  return index;
+}
+
+LinearAttention read_linear(CatalogueMap map) {
+  LinearAttention linear;
+  linear.layers = map.integer("layers");
+  linear.key_heads = map.integer("key_heads");
+  linear.value_heads = map.integer("value_heads");
+  linear.key_dim = map.integer("key_dim");
+  linear.value_dim = map.integer("value_dim");
+  linear.conv_kernel = map.integer("conv_kernel");
+  map.finish();
+  return linear;
+}
+
 MixtureOfExperts read_experts(CatalogueMap map) {
   MixtureOfExperts moe;
   moe.experts = map.integer("experts");
@@ -68,6 +93,9 @@ MixtureOfExperts read_experts(CatalogueMap map) {
   moe.shared_experts = map.integer_or("shared_experts", 0);
   moe.shared_ffn = map.integer_or("shared_ffn", 0);
   moe.dense_layers = map.integer_or("dense_layers", 0);
+  moe.interval = map.integer_or("interval", 1);
+  moe.shared_gate = map.flag_or("shared_gate", false);
+  moe.router_correction = map.flag_or("router_correction", false);
   map.finish();
   return moe;
 }
@@ -90,11 +118,16 @@ ModelSpec read_model(const EmbeddedFile& embedded) {
     if (row.required || file.has(row.key)) model.*row.member = file.integer(row.key);
   for (const FlagRow& row : kFlags) model.*row.member = file.flag_or(row.key, model.*row.member);
   if (file.has("latent")) model.latent = read_latent(file.map("latent"));
+  if (file.has("index")) model.index = read_index(file.map("index"));
+  if (file.has("linear")) model.linear = read_linear(file.map("linear"));
   if (file.has("moe")) model.moe = read_experts(file.map("moe"));
   model.native_weight_format = read_format(file, "native_weight_format");
   model.native_expert_format = read_format(file, "native_expert_format");
   file.finish();
   CHECK(std::string(embedded.name) == model.name + ".yaml", model.name);
+  CHECK(!model.index || model.latent, model.name);
+  CHECK(!model.moe || (model.layers - model.moe->dense_layers) % model.moe->interval == 0,
+        model.name);
   return model;
 }
 
@@ -135,7 +168,7 @@ double ModelSpec::linear_flops_per_token() const {
   double sum = 0;
   for (const WeightGroup& group : weight_groups(*this, 1)) {
     const bool matrix = group.role == WeightRole::matrix || group.role == WeightRole::expert ||
-                        group.role == WeightRole::router;
+                        group.role == WeightRole::router || group.role == WeightRole::narrow;
     if (matrix) sum += 2 * active_share(*this, group) * group.elements();
   }
   return sum;
@@ -148,7 +181,8 @@ std::int64_t ModelSpec::kv_heads_per_rank(std::int64_t tp) const {
 
 Bytes ModelSpec::rotary_table_bytes() const {
   if (position_embeddings > 0) return {0};
-  return {max_context * (latent ? latent->rope_dim : head_dim) * 2};
+  const std::int64_t whole = latent ? latent->rope_dim : head_dim;
+  return {max_context * (rotary_dim > 0 ? rotary_dim : whole) * 2};
 }
 
 Bytes ModelSpec::weight_bytes_per_rank(const Precision& precision, std::int64_t tp) const {
@@ -164,19 +198,36 @@ Bytes ModelSpec::kv_bytes_per_token_per_layer(NumberFormat kv_format, std::int64
   if (latent) {
     // Replicated over the ranks: one latent serves every head.
     const std::int64_t rank = latent->kv_lora_rank;
+    const Bytes of_index = index_bytes_per_token_per_layer();
     if (kv_format == NumberFormat::fp8)
-      return {rank + (rank + 127) / 128 * 4 + 2 * latent->rope_dim};
-    return {std::llround(static_cast<double>(rank + latent->rope_dim) * element)};
+      return of_index + Bytes{rank + (rank + 127) / 128 * 4 + 2 * latent->rope_dim};
+    return of_index + Bytes{std::llround(static_cast<double>(rank + latent->rope_dim) * element)};
   }
   return {std::llround(static_cast<double>(2 * kv_heads_per_rank(tp) * head_dim) * element)};
 }
 
 Bytes ModelSpec::kv_bytes_per_token_per_rank(NumberFormat kv_format, std::int64_t tp) const {
-  return growing_layers() * kv_bytes_per_token_per_layer(kv_format, tp);
+  return kv_layers() * kv_bytes_per_token_per_layer(kv_format, tp);
 }
 
 Bytes ModelSpec::kv_bytes_per_token_all_layers(NumberFormat kv_format) const {
-  return layers * kv_bytes_per_token_per_layer(kv_format, 1);
+  return attention_layers() * kv_bytes_per_token_per_layer(kv_format, 1);
+}
+
+Bytes ModelSpec::index_bytes_per_token_per_layer() const {
+  // vLLM's DeepseekV32IndexerCache: head_dim fp8 values and an fp32 scale for every 128.
+  if (!index) return {0};
+  return {index->dim + (index->dim + 127) / 128 * 4};
+}
+
+Bytes ModelSpec::state_bytes_per_sequence_per_rank(std::int64_t tp) const {
+  // vLLM's gated_delta_net_state_shape: (conv_kernel - 1) x conv_width in 16 bits and value_heads x
+  // value_dim x key_dim in fp32, heads divided over the ranks.
+  if (!linear) return {0};
+  CHECK(tp >= 1, "tensor parallel size " + std::to_string(tp));
+  const std::int64_t conv = (linear->conv_kernel - 1) * ((linear->conv_width() + tp - 1) / tp) * 2;
+  const std::int64_t states = (linear->value_heads + tp - 1) / tp;
+  return {linear->layers * (conv + states * linear->value_dim * linear->key_dim * 4)};
 }
 
 const std::vector<ModelSpec>& model_catalogue() {

@@ -19,6 +19,16 @@ std::int64_t vocabulary_rows(const ModelSpec& m, std::int64_t tp) {
   return tp == 1 ? m.vocab : share((m.vocab + 63) / 64 * 64, tp);
 }
 
+/// The indexer of sparse attention; every rank holds it whole, as in vLLM (ReplicatedLinear).
+void add_index(const ModelSpec& m, std::vector<WeightGroup>& groups) {
+  if (!m.index) return;
+  const SparseIndex& index = *m.index;
+  groups.push_back({"index query projection", Role::matrix, index.heads * index.dim,
+                    m.latent->q_lora_rank, m.layers});
+  groups.push_back({"index key projection", Role::matrix, index.dim, m.hidden, m.layers});
+  groups.push_back({"index head weights", Role::narrow, index.heads, m.hidden, m.layers});
+}
+
 void add_attention(const ModelSpec& m, std::int64_t tp, std::vector<WeightGroup>& groups) {
   const std::int64_t heads = share(m.heads, tp);
   if (m.latent) {
@@ -31,12 +41,29 @@ void add_attention(const ModelSpec& m, std::int64_t tp, std::vector<WeightGroup>
     groups.push_back({"latent kv projection", Role::matrix, heads * (a.nope_dim + a.v_dim),
                       a.kv_lora_rank, m.layers});
     groups.push_back({"output projection", Role::matrix, m.hidden, heads * a.v_dim, m.layers});
+    add_index(m, groups);
     return;
   }
-  const std::int64_t kv_heads = m.kv_heads_per_rank(tp);
+  const std::int64_t kv_heads = m.kv_heads_per_rank(tp), layers = m.attention_layers();
+  const std::int64_t query_heads = m.attention_output_gate ? 2 * heads : heads;
+  groups.push_back({"qkv projection", Role::matrix, (query_heads + 2 * kv_heads) * m.head_dim,
+                    m.hidden, layers});
+  groups.push_back({"output projection", Role::matrix, m.hidden, heads * m.head_dim, layers});
+}
+
+/// Gated delta net: one GEMM for queries, keys, values and the output gate z, one for the two gates
+/// a head (decay and beta), one back.
+void add_linear_attention(const ModelSpec& m, std::int64_t tp, std::vector<WeightGroup>& groups) {
+  if (!m.linear) return;
+  const LinearAttention& l = *m.linear;
+  const std::int64_t values = share(l.value_heads, tp) * l.value_dim;
+  const std::int64_t keys = share(l.key_heads, tp) * l.key_dim;
+  groups.push_back({"linear attention input projection", Role::matrix, 2 * keys + 2 * values,
+                    m.hidden, l.layers});
   groups.push_back(
-      {"qkv projection", Role::matrix, (heads + 2 * kv_heads) * m.head_dim, m.hidden, m.layers});
-  groups.push_back({"output projection", Role::matrix, m.hidden, heads * m.head_dim, m.layers});
+      {"linear attention gates", Role::narrow, 2 * share(l.value_heads, tp), m.hidden, l.layers});
+  groups.push_back(
+      {"linear attention output projection", Role::matrix, m.hidden, values, l.layers});
 }
 
 void add_dense_ffn(const ModelSpec& m, std::int64_t tp, std::int64_t width, std::int64_t layers,
@@ -54,42 +81,59 @@ void add_ffn(const ModelSpec& m, std::int64_t tp, std::vector<WeightGroup>& grou
     return;
   }
   const MixtureOfExperts& e = *m.moe;
-  const std::int64_t moe_layers = m.layers - e.dense_layers;
+  const std::int64_t moe_layers = m.moe_layers();
   const std::int64_t width = share(e.expert_ffn, tp);
-  add_dense_ffn(m, tp, m.ffn, e.dense_layers, "", groups);
+  add_dense_ffn(m, tp, m.ffn, m.dense_ffn_layers(), "", groups);
   groups.push_back({"router", Role::router, e.experts, m.hidden, moe_layers});
   groups.push_back({"expert gate-up", Role::expert, 2 * width, m.hidden, moe_layers, e.experts});
   groups.push_back({"expert down", Role::expert, m.hidden, width, moe_layers, e.experts});
   add_dense_ffn(m, tp, e.shared_experts * e.shared_ffn, moe_layers, "shared expert ", groups);
+  if (e.shared_gate)
+    groups.push_back({"shared expert gate", Role::narrow, 1, m.hidden, moe_layers});
 }
 
-/// Norms, biases and sinks of one layer on a rank; biases follow the rows of their matrix.
-std::int64_t vectors_per_layer(const ModelSpec& m, std::int64_t tp) {
+/// Norms, biases and sinks of the attention of one layer on a rank; biases follow the rows of their
+/// matrix. The index key has a LayerNorm with bias.
+std::int64_t attention_vectors(const ModelSpec& m, std::int64_t tp) {
   const std::int64_t heads = share(m.heads, tp), kv_heads = m.kv_heads_per_rank(tp);
-  std::int64_t elements = 2 * m.hidden * (m.layer_norm_bias ? 2 : 1);
+  std::int64_t elements = 0;
   if (m.latent) elements += m.latent->q_lora_rank + m.latent->kv_lora_rank;
-  if (m.qk_norm) elements += 2 * m.head_dim;
+  if (m.index) elements += 2 * m.index->dim;
+  if (m.qk_norm) elements += (m.qk_norm_all_heads ? heads + kv_heads : 2) * m.head_dim;
   if (m.qkv_bias) elements += (heads + 2 * kv_heads) * m.head_dim;
   if (m.attention_output_bias) elements += m.hidden;
   if (m.attention_sinks) elements += heads;
-  if (m.ffn_bias && !m.moe) elements += share(m.ffn, tp) * (m.gated_ffn ? 2 : 1) + m.hidden;
   return elements;
 }
 
+/// Convolution, decay and step bias of each value head, and the output norm of a linear layer.
+std::int64_t linear_vectors(const LinearAttention& l, std::int64_t tp) {
+  return share(l.conv_width(), tp) * l.conv_kernel + 2 * share(l.value_heads, tp) + l.value_dim;
+}
+
 void add_vectors(const ModelSpec& m, std::int64_t tp, std::vector<WeightGroup>& groups) {
-  groups.push_back({"norms and biases", Role::vector, vectors_per_layer(m, tp), 1, m.layers});
+  std::int64_t layer = 2 * m.hidden * (m.layer_norm_bias ? 2 : 1);
+  if (m.ffn_bias && !m.moe) layer += share(m.ffn, tp) * (m.gated_ffn ? 2 : 1) + m.hidden;
+  groups.push_back({"layer norms and biases", Role::vector, layer, 1, m.layers});
+  const std::int64_t attention = attention_vectors(m, tp);
+  if (attention > 0)
+    groups.push_back(
+        {"attention norms and biases", Role::vector, attention, 1, m.attention_layers()});
+  if (m.linear)
+    groups.push_back({"linear attention vectors", Role::vector, linear_vectors(*m.linear, tp), 1,
+                      m.linear->layers});
   groups.push_back({"final norm", Role::vector, m.hidden * (m.layer_norm_bias ? 2 : 1), 1});
   if (m.position_embeddings > 0)
     groups.push_back({"position embedding", Role::vector, m.position_embeddings, m.hidden});
   if (!m.moe) return;
   const MixtureOfExperts& e = *m.moe;
-  const std::int64_t moe_layers = m.layers - e.dense_layers;
+  const std::int64_t moe_layers = m.moe_layers();
   if (m.ffn_bias) {
     groups.push_back({"router bias", Role::vector, e.experts, 1, moe_layers});
     groups.push_back({"expert biases", Role::expert_vector, 2 * share(e.expert_ffn, tp) + m.hidden,
                       1, moe_layers, e.experts});
   }
-  if (m.latent)  // DeepSeek-V3's e_score_correction_bias
+  if (e.router_correction)
     groups.push_back({"router correction", Role::vector, e.experts, 1, moe_layers});
 }
 
@@ -105,6 +149,7 @@ std::vector<WeightGroup> weight_groups(const ModelSpec& model, std::int64_t tp) 
   std::vector<WeightGroup> groups;
   groups.push_back({"embedding", Role::embedding, vocabulary_rows(model, tp), model.hidden});
   add_attention(model, tp, groups);
+  add_linear_attention(model, tp, groups);
   add_ffn(model, tp, groups);
   add_vectors(model, tp, groups);
   groups.push_back({"head", Role::head, vocabulary_rows(model, tp), model.hidden});
@@ -117,6 +162,8 @@ double stored_weight_bytes(const ModelSpec& model, WeightRole role, const Precis
   if (role == Role::expert && model.native_expert_format && sixteen_bit) {
     // mxfp4: an 8-bit scale for every 32 weights (nvfp4 has one for every 16).
     if (*model.native_expert_format == NumberFormat::fp4) return 0.5 + 1.0 / 32;
+    // Kimi's int4: symmetric, a 16-bit scale for every 32.
+    if (*model.native_expert_format == NumberFormat::int4) return 0.5 + 2.0 / 32;
     return weight_bytes(*model.native_expert_format);
   }
   if (role == Role::matrix || role == Role::expert) return weight_bytes(precision.weights);

@@ -14,6 +14,7 @@ enum class WeightRole {
   matrix,     // of the layers; takes the format of the weights
   expert,     // routed experts' matrices; may have a format of their own
   router,     // stays in 16 bits, like all below
+  narrow,     // other matrices of few rows that checkpoints leave in 16 bits: gates, index weights
   embedding,  // gathered, not read
   head,
   vector,         // norms, biases, sinks, learned positions

@@ -137,3 +137,19 @@ TEST_CASE("windowed layers are a fixed reserve a request, not part of a block", 
   CHECK(plan_memory(*find_model("qwen3-8b"), *find_gpu("h100"), {}, request)
             .window_blocks_per_request == 0);
 }
+
+TEST_CASE("linear layers are a fixed reserve a request too, chunked ones are not", "[unit]") {
+  MemoryRequest request;
+  request.tp = 8;
+  const ModelSpec& qwen = *find_model("qwen3.5-397b");
+  const MemoryPlan plan = plan_memory(qwen, *find_gpu("b300"), {}, request);
+  CHECK(plan.missing == Bytes{0});
+  // One of 2 KV heads on a rank: 15 layers x 2 x 256 x 2 bytes x 16 tokens.
+  CHECK(plan.block_bytes.value == 16 * 15 * 1024);
+  const std::int64_t state = qwen.state_bytes_per_sequence_per_rank(8).value;
+  CHECK(plan.window_blocks_per_request == (state + 16 * 15 * 1024 - 1) / (16 * 15 * 1024));
+  const MemoryPlan scout =
+      plan_memory(*find_model("llama-4-scout"), *find_gpu("b300"), {}, request);
+  CHECK(scout.window_blocks_per_request == 0);
+  CHECK(scout.block_bytes.value == 16 * 48 * 512);
+}

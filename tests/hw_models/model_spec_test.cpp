@@ -56,6 +56,17 @@ TEST_CASE("parameter counts are the published ones", "[unit]") {
   CHECK(rounded(static_cast<double>(model("deepseek-v3").parameters()), 1e9, 2) == 671.03);
   CHECK(model("deepseek-r1").parameters() == model("deepseek-v3").parameters());
   CHECK(model("deepseek-v3.1").parameters() == model("deepseek-v3").parameters());
+  // Without vision towers and draft layers: 1 T, 397 B (403 B with them), 744 B, 229 B, 109 B
+  // (107.8 B of text) and 400 B on the model cards.
+  const auto billions = [](const char* name) {
+    return rounded(static_cast<double>(model(name).parameters()), 1e9, 1);
+  };
+  CHECK(billions("kimi-k2.5") == 1026.4);
+  CHECK(billions("qwen3.5-397b") == 396.3);
+  CHECK(billions("glm-5") == 743.9);
+  CHECK(billions("minimax-m2.5") == 228.7);
+  CHECK(billions("llama-4-scout") == 107.8);
+  CHECK(billions("llama-4-maverick") == 400.7);
   CHECK(rounded(static_cast<double>(model("gpt-oss-120b").parameters()), 1e9, 2) == 116.83);
   CHECK(rounded(static_cast<double>(model("gpt-oss-20b").parameters()), 1e9, 2) == 20.91);
 }
@@ -69,6 +80,17 @@ TEST_CASE("active parameters are the published ones", "[unit]") {
   CHECK(rounded(active("deepseek-v3"), 1e9, 2) == 37.55);
   CHECK(rounded(active("mixtral-8x7b"), 1e9, 2) == 12.88);
   CHECK(active("llama-3.1-8b") == 8030261248);
+  CHECK(rounded(active("llama-4-scout"), 1e9, 1) == 17.2);
+  CHECK(rounded(active("llama-4-maverick"), 1e9, 1) == 17.2);
+  CHECK(rounded(active("qwen3.5-397b"), 1e9, 1) == 17.3);
+  // 32 B, 40 B and 10 B on the cards leave the embedding out.
+  const auto without_embedding = [&](const char* name) {
+    const ModelSpec& m = model(name);
+    return active(name) - static_cast<double>(m.vocab * m.hidden);
+  };
+  CHECK(rounded(without_embedding("kimi-k2.5"), 1e9, 1) == 31.7);
+  CHECK(rounded(without_embedding("glm-5"), 1e9, 1) == 40.8);
+  CHECK(rounded(without_embedding("minimax-m2.5"), 1e9, 1) == 10.4);
   // OpenAI counts the head but not the embedding.
   const ModelSpec& oss = model("gpt-oss-120b");
   CHECK(rounded(active("gpt-oss-120b") - static_cast<double>(oss.vocab * oss.hidden), 1e9, 2) ==
@@ -91,6 +113,8 @@ TEST_CASE("weight bytes are the published ones", "[unit]") {
   CHECK(gigabytes("deepseek-v3", 1, NumberFormat::fp8) == Approx(671.03e9 + 1.853e9).epsilon(1e-3));
   // gpt-oss as published: 60.9 GB of mxfp4 experts and about 4.3 GB more.
   CHECK(rounded(gigabytes("gpt-oss-120b", 1, bf16), 1e9, 1) == Approx(60.9 + 4.3).margin(0.11));
+  // Kimi K2.5 as published: int4 experts and the rest in 16 bits, 595 GB on disk with its tower.
+  CHECK(rounded(gigabytes("kimi-k2.5", 1, bf16), 1e9, 0) == Approx(594).margin(1));
   for (const WeightGroup& group : weight_groups(model("llama-3.1-8b"), 1))
     if (group.role == WeightRole::head) CHECK(std::lround(2 * group.elements() / 1e6) == 1051);
   double layer = 0;
@@ -121,10 +145,59 @@ TEST_CASE("KV bytes per token are the published ones", "[unit]") {
   CHECK(kv("qwen3-30b-a3b") == 98304);
   CHECK(kv("qwen3-235b-a22b") == 192512);
   CHECK(kv("deepseek-v3") == 70272);
+  CHECK(kv("kimi-k2.5") == 70272);
+  CHECK(kv("minimax-m2.5") == 253952);
+  CHECK(kv("llama-2-7b") == 524288);
+  CHECK(kv("mistral-nemo") == 163840);
   CHECK(kv("mixtral-8x7b") == 131072);
   CHECK(kv("gpt-oss-120b") == 36864);
   CHECK(model("gpt-oss-120b").kv_bytes_per_token_all_layers(bf16).value == 73728);
   CHECK(model("deepseek-v3").kv_bytes_per_token_per_rank(NumberFormat::fp8, 1).value == 40016);
+}
+
+TEST_CASE("linear layers keep a state a sequence, only the others have KV", "[unit]") {
+  const ModelSpec& m = model("qwen3.5-397b");
+  CHECK(m.attention_layers() == 15);
+  // 15 layers x (keys and values) x 2 heads x 256 x 2 bytes.
+  CHECK(m.kv_bytes_per_token_per_rank(NumberFormat::bf16, 1).value == 30720);
+  CHECK(m.kv_bytes_per_token_all_layers(NumberFormat::bf16).value == 30720);
+  // vLLM's gated_delta_net_state_shape: 64 x 128 x 128 in fp32 and 3 x 12288 in 16 bits, 45 times.
+  CHECK(m.state_bytes_per_sequence_per_rank(1).value == 45 * (4194304 + 73728));
+  CHECK(m.state_bytes_per_sequence_per_rank(8).value * 8 ==
+        m.state_bytes_per_sequence_per_rank(1).value);
+  CHECK(model("qwen3-8b").state_bytes_per_sequence_per_rank(1) == Bytes{0});
+  double linear = 0, attention = 0;
+  for (const WeightGroup& group : weight_groups(m, 1)) {
+    if (group.name == "linear attention input projection") linear = group.elements();
+    if (group.name == "qkv projection") attention = group.elements();
+  }
+  CHECK(linear == 45.0 * 4096 * (2 * 2048 + 2 * 8192));
+  CHECK(attention == 15.0 * 4096 * (2 * 32 + 2 * 2) * 256);  // twice the queries: the gate
+}
+
+TEST_CASE("a sparse index keeps its keys beside the latent", "[unit]") {
+  const ModelSpec& m = model("glm-5");
+  // 128 fp8 values and one fp32 scale: the 132 bytes of vLLM's DeepseekV32IndexerCache.
+  CHECK(m.index_bytes_per_token_per_layer().value == 132);
+  CHECK(m.kv_bytes_per_token_per_layer(NumberFormat::bf16, 1).value == 1152 + 132);
+  CHECK(m.kv_bytes_per_token_per_layer(NumberFormat::fp8, 8).value == 656 + 132);
+  CHECK(model("deepseek-v3").index_bytes_per_token_per_layer() == Bytes{0});
+  // The indexer is replicated over the ranks.
+  for (const std::int64_t tp : {1, 8})
+    for (const WeightGroup& group : weight_groups(m, tp))
+      if (group.name == "index query projection") CHECK(group.rows == 32 * 128);
+}
+
+TEST_CASE("every second layer of Maverick has experts; chunked layers keep their KV", "[unit]") {
+  const ModelSpec& maverick = model("llama-4-maverick");
+  CHECK(maverick.moe_layers() == 24);
+  CHECK(maverick.dense_ffn_layers() == 24);
+  CHECK(model("llama-4-scout").moe_layers() == 48);
+  CHECK(model("deepseek-v3").dense_ffn_layers() == 3);
+  CHECK(maverick.growing_layers() == 12);
+  CHECK(maverick.kv_layers() == 48);
+  CHECK(maverick.kv_bytes_per_token_per_rank(NumberFormat::bf16, 1).value == 48 * 4096);
+  CHECK(model("gpt-oss-120b").kv_layers() == model("gpt-oss-120b").growing_layers());
 }
 
 TEST_CASE("KV sizes of the teaching examples are exact", "[unit]") {
@@ -156,8 +229,9 @@ TEST_CASE("linear FLOPs per token without the head are the published ones", "[un
   CHECK(rounded(model("qwen3-8b").linear_flops_per_token(), 1e9, 2) == 13.89);
 }
 
-TEST_CASE("the catalogue holds every model of the first product, each with its source", "[unit]") {
-  CHECK(model_names().size() == 26);
+TEST_CASE("the catalogue holds every model that the end-to-end data name, each with its source",
+          "[unit]") {
+  CHECK(model_names().size() == 32);
   for (const ModelSpec& m : model_catalogue()) {
     INFO(m.name);
     CHECK(m.source.size() > 20);
