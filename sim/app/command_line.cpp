@@ -17,6 +17,7 @@
 #include "sim/app/calibrate_import.h"
 #include "sim/app/run_command.h"
 #include "sim/app/scenario_argument.h"
+#include "sim/app/validate_command.h"
 #include "sim/fleet/deployment.h"
 #include "sim/report/summary_json.h"
 #include "sim/scenario/scenario_reader.h"
@@ -206,6 +207,33 @@ void add_bench(CLI::App& calibrate, CalibrateOptions& options, Action& action) {
   bench.callback([&] { action = [&options] { return bench_command(options); }; });
 }
 
+void add_validate(CLI::App& app, ValidateOptions& options, Action& action) {
+  CLI::App& command = add_command(
+      app, "validate", "Hold predictions against measured operators and whole services",
+      "fleetsim validate --data measurements --only llama-3.3-70b --only h100 --out results/check");
+  command.add_option("--data", options.data_dir, "folder of the measurements, with e2e/ in it")
+      ->envname("FLEETSIM_DATA");
+  command.add_option("--out", options.out, "folder for validation.json and validation.html");
+  command.add_option("--markdown", options.markdown, "also write the tables as Markdown");
+  command.add_option("--gates", options.gates,
+                     "a file of gates: exit with 1 when an error is beyond its gate");
+  command
+      .add_option("--only", options.only,
+                  "a source, model or GPU of the measurements; repeat for more")
+      ->allow_extra_args(false)
+      ->take_all();
+  CLI::Option* operators = command.add_flag_callback(
+      "--operators", [&options] { options.services = false; }, "operators only");
+  command
+      .add_flag_callback(
+          "--services", [&options] { options.operators = false; }, "whole services only")
+      ->excludes(operators);
+  command.add_flag("--rows", options.rows, "print one CSV line a row instead of tables");
+  command.add_option("--jobs", options.jobs, "threads (default: one a core)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
+  command.callback([&] { action = [&options] { return validate_command(options); }; });
+}
+
 /// The command that was asked for and does not exist, as a line for people; empty when the fault
 /// is another one. CLI11 says of it that "a subcommand is required".
 std::string unknown_command(const CLI::App& app) {
@@ -228,6 +256,7 @@ int run_command_line(int argc, const char* const* argv) {
   RunOptions options;
   CalibrateOptions calibrate_options;
   ImportOptions import_options;
+  ValidateOptions validate_options;
   std::string name;
   Action action;
   CLI::App app("fleetsim: how many GPUs, of which kind, set up how, does an LLM service need?",
@@ -250,6 +279,7 @@ int run_command_line(int argc, const char* const* argv) {
   calibrate.require_subcommand(1);
   add_bench(calibrate, calibrate_options, action);
   add_import(calibrate, import_options, action);
+  add_validate(app, validate_options, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

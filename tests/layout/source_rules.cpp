@@ -55,7 +55,7 @@ const std::vector<Closed>& closed_folders() {
        {"kernels/", "calibrate/", "tests/"},
        "the simulator knows measured files, not the programs that write them"},
       {"calibrate/",
-       {"calibrate/", "sim/app/", "tests/"},
+       {"calibrate/", "sim/app/", "sim/validation/", "tests/"},
        "the simulator knows measured files, not the programs that write them"},
   };
   return table;
@@ -262,6 +262,7 @@ const std::vector<std::string>& folder_order() {
                                                  "sim/engine",
                                                  "sim/fleet",
                                                  "sim/report",
+                                                 "sim/validation",
                                                  "sim/app"};
   return order;
 }

@@ -1,0 +1,167 @@
+// Settings by source. Those of `inferencex` are what the launch scripts of the benchmark say
+// (github.com/SemiAnalysisAI/InferenceX, benchmarks/, the scripts named below); a row does not say
+// which revision of a script ran, so that each taken from one is an assumption as well.
+
+#include "sim/validation/serving_recipe.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <map>
+
+namespace fleetsim {
+namespace {
+
+/// The newest version whose rules are known, for rows that name none.
+constexpr const char* kNewestVersion = "2026-08";
+
+std::int64_t whole(double value) { return std::llround(value); }
+
+/// What a scenario calls the version of a row.
+void set_version(const ServiceRow& row, ServingRecipe& recipe) {
+  // Tag dates of releases that scenarios do not name yet, so that dated rules apply to them.
+  // Sources: 0.18.0 and 0.18.1 by their packages (2026-03-20, 2026-03-31); the others lie between
+  // their neighbours and the first rows measured with them.
+  static const std::map<std::string, std::string> kDates = {{"0.16.0", "2026-02-25"},
+                                                            {"0.17.0", "2026-03-07"},
+                                                            {"0.18.0", "2026-03-20"},
+                                                            {"0.19.0", "2026-04-03"}};
+  if (const auto dated = kDates.find(row.version); dated != kDates.end()) {
+    recipe.version = dated->second;
+  } else if (row.version.starts_with("nightly 2026-02")) {
+    recipe.version = "2026-02";
+  } else if (row.version.starts_with("nightly")) {
+    recipe.version = row.measured_on;
+    recipe.assumptions.push_back("the nightly build is that of the day of the measurement");
+  } else if (row.version.empty()) {
+    recipe.version_assumed = true;
+    recipe.version = row.measured_on.empty() ? kNewestVersion : row.measured_on;
+    recipe.assumptions.push_back(
+        fmt::format("no version is published; the rules of {} are assumed", recipe.version));
+  } else {
+    recipe.version = row.version;
+  }
+}
+
+void set_precision(const ServiceRow& row, ServingRecipe& recipe) {
+  const bool blackwell = row.gpu.starts_with("b") || row.gpu.starts_with("gb");
+  recipe.weights = recipe.activations = recipe.kv_cache = "bf16";
+  if (row.precision == "fp8" || row.precision == "FP8") {
+    recipe.weights = recipe.activations = "fp8";
+  } else if (row.precision == "int4") {
+    recipe.weights = "int4";
+  } else if (row.precision == "fp4") {
+    if (row.model.starts_with("gpt-oss")) {
+      // mxfp4 is how its makers store the experts; everything else is bf16
+      if (blackwell) recipe.activations = "bf16";
+    } else {
+      recipe.weights = "fp4";
+      recipe.activations = blackwell ? "fp4" : "bf16";
+    }
+  } else if (row.precision == "FP16" || row.precision == "fp16") {
+    recipe.assumptions.push_back("fp16 is priced as bf16: same bytes, same rates");
+  }
+  if (!row.kv_format.empty()) recipe.kv_cache = row.kv_format;
+}
+
+/// The context that the scripts ask for: lengths and a little more.
+std::int64_t context_of(const ServiceRow& row) {
+  const double isl = row.prompt_tokens.value_or(0), osl = row.output_tokens.value_or(0);
+  return whole(isl + osl) + (isl == 1024 && osl == 1024 ? 20 : 200);
+}
+
+void inferencex_llama(const ServiceRow& row, ServingRecipe& recipe) {
+  // the data's README
+  recipe.max_num_batched_tokens = 8192;
+  recipe.max_num_seqs = row.clients;
+  recipe.max_model_len = 10240;
+  recipe.gpu_memory_utilization = 0.9;
+  recipe.async_scheduling = true;
+}
+
+void inferencex_gpt_oss(const ServiceRow& row, ServingRecipe& recipe) {
+  recipe.max_num_batched_tokens = 8192;
+  recipe.gpu_memory_utilization = 0.9;
+  recipe.async_scheduling = true;
+  if (row.gpu == "b200") {
+    recipe.kv_cache = "fp8";
+    recipe.max_num_seqs = 512;
+    recipe.max_model_len = context_of(row);
+    recipe.assumptions.push_back("settings and fp8 KV as in gptoss_fp4_b200.sh");
+  } else {
+    recipe.max_num_seqs = row.clients;
+    recipe.max_model_len = 10240;
+    recipe.assumptions.push_back("settings and bf16 KV as in gptoss_fp4_h100.sh");
+  }
+}
+
+void inferencex_minimax(const ServiceRow& row, ServingRecipe& recipe) {
+  const std::int64_t twice_prompt = 2 * whole(row.prompt_tokens.value_or(0));
+  recipe.max_model_len = context_of(row);
+  if (row.gpu == "h100") {
+    recipe.gpu_memory_utilization = 0.9;
+    recipe.max_num_seqs = 256;
+    recipe.assumptions.push_back("settings as in minimaxm2.5_fp8_h100.sh");
+  } else if (row.gpu == "h200") {
+    recipe.gpu_memory_utilization = 0.95;
+    recipe.max_num_seqs = 512;
+    recipe.assumptions.push_back("memory share and seats as in minimaxm2.5_fp8_h200.sh");
+  } else if (row.precision == "fp4") {
+    recipe.gpu_memory_utilization = 0.9;
+    recipe.max_num_seqs = row.clients;
+    recipe.assumptions.push_back("settings as in minimaxm2.5_fp4_b200.sh");
+  } else {
+    recipe.gpu_memory_utilization = 0.95;
+    recipe.block_size = 32;
+    recipe.assumptions.push_back("settings as in minimaxm2.5_fp8_b200.sh");
+  }
+  (void)twice_prompt;
+}
+
+void inferencex_kimi(const ServiceRow& row, ServingRecipe& recipe) {
+  recipe.max_model_len = context_of(row);
+  recipe.max_num_seqs = row.clients;
+  recipe.gpu_memory_utilization = row.precision == "int4" ? 0.95 : 0.9;
+  recipe.assumptions.push_back(
+      fmt::format("settings as in kimik2.5_{}_{}.sh", row.precision, row.gpu));
+}
+
+void set_engine(const ServiceRow& row, ServingRecipe& recipe) {
+  if (row.source == "inferencex") {
+    recipe.prefix_caching = false;
+    if (row.model.starts_with("llama")) inferencex_llama(row, recipe);
+    if (row.model.starts_with("gpt-oss")) inferencex_gpt_oss(row, recipe);
+    if (row.model.starts_with("minimax")) inferencex_minimax(row, recipe);
+    if (row.model.starts_with("kimi")) inferencex_kimi(row, recipe);
+  } else if (row.source == "inferencex-exp") {
+    recipe.assumptions.push_back(
+        "the engine's defaults, as in experimental/token_position_decode_slo/*/serve_*.sh");
+    recipe.gpu_memory_utilization = 0.9;
+  } else if (row.source == "nvidia-aic-e2e") {
+    recipe.assumptions.push_back(
+        "the engine's defaults and 10 requests a client; the source states neither");
+    recipe.prefix_caching = false;
+  } else if (row.source == "vllm-openloop") {
+    recipe.max_num_batched_tokens = row.max_num_batched_tokens;
+    recipe.max_num_seqs = 128;
+    recipe.max_model_len = 4096;
+    recipe.gpu_memory_utilization = row.gpu_memory_utilization.value_or(0.9);
+    recipe.prefix_caching = true;
+    if (!row.gpu_memory_utilization)
+      recipe.assumptions.push_back("gpu_memory_utilization is not published; 0.9 is assumed");
+  }
+}
+
+}  // namespace
+
+ServingRecipe serving_recipe(const ServiceRow& row) {
+  ServingRecipe recipe;
+  recipe.tp = row.tp.value_or(1);
+  recipe.ep = row.ep.value_or(1);
+  set_version(row, recipe);
+  set_precision(row, recipe);
+  set_engine(row, recipe);
+  return recipe;
+}
+
+}  // namespace fleetsim

@@ -1,0 +1,31 @@
+#pragma once
+// How a measured row's server was started: the settings of the engine that the data's README
+// states, those that the benchmark's own launch scripts show, and what is assumed where neither
+// says it.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/validation/service_row.h"
+
+namespace fleetsim {
+
+/// Engine settings of one row. Absent: the engine's default for its version and GPU.
+struct ServingRecipe {
+  std::string version;  // as fleetsim's scenarios write it
+  std::optional<std::int64_t> max_num_seqs, max_num_batched_tokens, max_model_len, block_size;
+  std::optional<double> gpu_memory_utilization;
+  std::optional<bool> prefix_caching, async_scheduling;
+  std::int64_t tp = 1, ep = 1;
+  std::int64_t stream_interval = 1;
+  std::string weights, activations, kv_cache;  // number formats of a scenario's `precision`
+  std::vector<std::string> assumptions;        // what no source says, one line each
+  bool version_assumed = false;                // the row's configuration is not known
+};
+
+/// The recipe of a vLLM row.
+ServingRecipe serving_recipe(const ServiceRow& row);
+
+}  // namespace fleetsim
