@@ -10,8 +10,8 @@
 #include <cmath>
 #include <limits>
 
-#include "embedded/plots.h"
 #include "hw_models/check.h"
+#include "sim/report/chart_spec.h"
 #include "sim/report/decimal_text.h"
 #include "sim/report/headline.h"
 
@@ -23,30 +23,6 @@ using Json = nlohmann::ordered_json;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 double number_or_infinity(const Json& value) {
   return value.is_number() ? value.get<double>() : kInfinity;
-}
-
-/// A spec with its data; layers of data sets that are empty go away (an axis has no extent over
-/// nothing).
-Json spec_with(const std::string& file, Json datasets) {
-  Json spec = Json::parse(plot_file(file));
-  if (spec.contains("layer")) {
-    Json layers = Json::array();
-    for (const Json& layer : spec["layer"])
-      if (!datasets.at(layer.at("data").at("name").get<std::string>()).empty())
-        layers.push_back(layer);
-    spec["layer"] = std::move(layers);
-  }
-  spec["datasets"] = std::move(datasets);
-  return spec;
-}
-
-void set_parameter(Json& spec, const std::string& name, Json value) {
-  for (Json& parameter : spec.at("params"))
-    if (parameter.at("name") == name) {
-      parameter["value"] = std::move(value);
-      return;
-    }
-  CHECK(false, "no parameter " + name);
 }
 
 /// The unit in which a time axis is read.
@@ -431,13 +407,6 @@ void add_breakdown(const Json& data, const char* section, ReportChart chart, boo
 }
 
 }  // namespace
-
-std::string plot_file(const std::string& name) {
-  for (const EmbeddedFile& file : embedded_plots())
-    if (file.name == name) return std::string(file.content);
-  CHECK(false, "plots/" + name + " is not embedded");
-  return "";
-}
 
 std::string part_title(const std::string& key) {
   if (key == "gemm") return "matrix products (GEMM)";

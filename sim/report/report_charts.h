@@ -18,9 +18,6 @@ struct ReportChart {
 /// Every chart that has data, in the order of the page. `data`: a report_data document.
 std::vector<ReportChart> report_charts(const nlohmann::ordered_json& data);
 
-/// A file of plots/ by name. CHECK: it is embedded.
-std::string plot_file(const std::string& name);
-
 /// Names for people of the parts of GPU time ("host_overhead" -> "host") and GPU memory.
 std::string part_title(const std::string& key);
 

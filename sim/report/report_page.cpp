@@ -13,6 +13,7 @@
 #include "sim/report/decimal_text.h"
 #include "sim/report/extra_runs.h"
 #include "sim/report/headline.h"
+#include "sim/report/page.h"
 #include "sim/report/report_charts.h"
 
 namespace fleetsim {
@@ -67,38 +68,30 @@ std::string header_html(const Json& data) {
   return out + "</ul>\n" + validation_notice(data);
 }
 
-std::string tile(const std::string& label, const std::string& value, const std::string& note,
-                 const std::string& kind = "") {
-  return fmt::format(
-      "<div class=\"tile {}\"><div class=\"label\">{}</div><div class=\"value\">{}</div><div "
-      "class=\"note\">{}</div></div>\n",
-      kind, html_text(label), html_text(value), html_text(note));
-}
-
 std::string tiles_html(const Json& data) {
   const Json& summary = data.at("summary");
   std::string out;
   for (const Json& section : data.at("slo")) {
     const std::string name = section.at("class").get<std::string>();
     const bool met = section.at("met").get<bool>();
-    out += tile(name.empty() ? "Within all limits" : "Within limits: " + name,
-                percent_text(section.at("attainment").get<double>()),
-                fmt::format("{} % asked\nof each window",
-                            section.at("window").at("percentile").get<double>()),
-                met ? "met" : "missed");
+    out += tile_html(name.empty() ? "Within all limits" : "Within limits: " + name,
+                     percent_text(section.at("attainment").get<double>()),
+                     fmt::format("{} % asked\nof each window",
+                                 section.at("window").at("percentile").get<double>()),
+                     met ? "met" : "missed");
   }
   const Json& latency = summary.at("latency");
   const auto latency_tile = [&](const char* key, const char* label) {
     if (latency.contains(key))
-      out += tile(label, duration_text(latency.at(key).at("p95").get<double>()),
-                  "median " + duration_text(latency.at(key).at("p50").get<double>()) + "\np99 " +
-                      duration_text(latency.at(key).at("p99").get<double>()));
+      out += tile_html(label, duration_text(latency.at(key).at("p95").get<double>()),
+                       "median " + duration_text(latency.at(key).at("p50").get<double>()) +
+                           "\np99 " + duration_text(latency.at(key).at("p99").get<double>()));
   };
   latency_tile("e2e", "End to end, p95");
   latency_tile("ttft", "First token, p95");
   latency_tile("tpot", "Output token, p95");
   const Json& throughput = summary.at("throughput");
-  out += tile(
+  out += tile_html(
       "Served by GPUs", number_text(throughput.at("requests_per_s").get<double>()) + " /s",
       throughput.contains("goodput_requests_per_s")
           ? number_text(throughput.at("goodput_requests_per_s").get<double>()) + " /s within limits"
@@ -109,24 +102,18 @@ std::string tiles_html(const Json& data) {
     utilisation =
         "MFU " + percent_text(fleet.at("mfu").get<double>()) +
         (fleet.contains("mbu") ? "\nMBU " + percent_text(fleet.at("mbu").get<double>()) : "");
-  out += tile("GPU busy", percent_text(fleet.at("busy").get<double>()), utilisation);
+  out += tile_html("GPU busy", percent_text(fleet.at("busy").get<double>()), utilisation);
   if (summary.contains("cache"))
-    out +=
-        tile("Prefix cache", percent_text(summary.at("cache").at("prefix_hit_rate").get<double>()),
-             "of prompt tokens found in it");
+    out += tile_html("Prefix cache",
+                     percent_text(summary.at("cache").at("prefix_hit_rate").get<double>()),
+                     "of prompt tokens found in it");
   if (summary.contains("cost")) {
     const Json& cost = summary.at("cost");
-    out += tile(
+    out += tile_html(
         "Cost", money_text(cost.at("usd_per_hour").get<double>()) + " /h",
         money_text(1000 * number_or_infinity(cost.at("usd_per_request"))) + " per 1,000 requests");
   }
-  // rows of equal length: up to seven in one, more in two
-  std::size_t tiles = 0;
-  for (std::size_t at = out.find("class=\"tile "); at != std::string::npos;
-       at = out.find("class=\"tile ", at + 1))
-    ++tiles;
-  return fmt::format("<div class=\"tiles\" style=\"--columns:{}\">\n{}</div>\n",
-                     tiles <= 7 ? tiles : (tiles + 1) / 2, out);
+  return tile_rows_html(out);
 }
 
 // ---- tables ----
@@ -408,12 +395,6 @@ std::string chart_cards(const std::vector<ReportChart>& charts, const std::strin
   return out;
 }
 
-std::string section_html(const char* title, const std::string& lead, const std::string& body) {
-  return fmt::format(
-      "<section><h2>{}</h2>\n<p class=\"lead\">{}</p>\n<div class=\"grid\">\n{}</div></section>\n",
-      title, lead, body);
-}
-
 std::string assumptions_html(const Json& data) {
   std::string out = "<div class=\"card\"><h3>What the figures rest on</h3><ul class=\"plain\">";
   for (const Json& pool : data.at("pools"))
@@ -498,65 +479,17 @@ std::string main_html(const Json& data, const std::vector<ReportChart>& charts) 
                             provenance_html(data));
 }
 
-/// JSON inside a script element: "</" and "<!--" must not end it.
-std::string script_json(const Json& json) {
-  std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace), safe;
-  for (const char c : text) {
-    if (c == '<')
-      safe += "\\u003c";
-    else
-      safe += c;
-  }
-  return safe;
-}
-
 }  // namespace
-
-std::string html_text(const std::string& text) {
-  std::string safe;
-  for (const char c : text) {
-    if (c == '&')
-      safe += "&amp;";
-    else if (c == '<')
-      safe += "&lt;";
-    else if (c == '>')
-      safe += "&gt;";
-    else if (c == '"')
-      safe += "&quot;";
-    else
-      safe += c;
-  }
-  return safe;
-}
 
 std::string report_html(const Json& data) {
   const auto charts = report_charts(data);
-  Json specs = Json::object();
-  for (const ReportChart& chart : charts) specs[chart.name] = chart.spec;
-  const auto content = [&](const std::string& place) -> std::string {
-    const Json& scenario = data.at("summary").at("scenario");
-    if (place == "title")
-      return html_text(scenario.at("name").get<std::string>() + ": " + headline(data));
-    if (place == "version") return html_text(scenario.at("version").get<std::string>());
-    if (place == "css") return plot_file("report.css");
-    if (place == "header") return header_html(data);
-    if (place == "main") return main_html(data, charts);
-    if (place == "footer")
-      return "Written by fleetsim " + html_text(scenario.at("version").get<std::string>()) +
-             ". This file needs no network.";
-    if (place == "charts") return script_json(specs);
-    if (place == "themes") return script_json(Json::parse(plot_file("themes.json")));
-    return plot_file(place);
-  };
-  const std::string page = plot_file("report.html");
-  std::string out;
-  for (std::size_t at = 0;;) {
-    const std::size_t open = page.find("{{", at);
-    if (open == std::string::npos) return out + page.substr(at);
-    const std::size_t close = page.find("}}", open);
-    out += page.substr(at, open - at) + content(page.substr(open + 2, close - open - 2));
-    at = close + 2;
-  }
+  Page page;
+  for (const ReportChart& chart : charts) page.charts[chart.name] = chart.spec;
+  page.title =
+      data.at("summary").at("scenario").at("name").get<std::string>() + ": " + headline(data);
+  page.header = header_html(data);
+  page.main = main_html(data, charts);
+  return page_html(page);
 }
 
 }  // namespace fleetsim

@@ -9,7 +9,4 @@ namespace fleetsim {
 /// The page as a pure function of a report_data document. Everything it needs is inside it.
 std::string report_html(const nlohmann::ordered_json& data);
 
-/// Text as HTML content or attribute value.
-std::string html_text(const std::string& text);
-
 }  // namespace fleetsim

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "sim/report/chart_spec.h"
 #include "sim/report/headline.h"
 #include "sim/report/report_charts.h"
 #include "sim/report/report_data.h"
