@@ -12,6 +12,7 @@
 #include <string>
 
 #include "hw_models/problems.h"
+#include "sim/app/breakdown_command.h"
 #include "sim/app/built_in_text.h"
 #include "sim/app/calibrate_command.h"
 #include "sim/app/calibrate_import.h"
@@ -234,6 +235,66 @@ void add_validate(CLI::App& app, ValidateOptions& options, Action& action) {
   command.callback([&] { action = [&options] { return validate_command(options); }; });
 }
 
+void add_breakdown(CLI::App& app, BreakdownOptions& options, Action& action) {
+  CLI::App& command =
+      add_command(app, "breakdown",
+                  "Where memory, FLOPs, bytes and time of one deployment go: per operator, prefill "
+                  "and decode",
+                  "fleetsim breakdown --model llama-3.1-8b --gpu h100 --batch 64 --context 4096\n"
+                  "  fleetsim breakdown chat-2k-rps --out results/breakdown");
+  command.get_formatter()->column_width(24);
+  const auto count = CLI::Range(std::int64_t{1}, std::int64_t{1} << 30);
+  CLI::Option* scenario =
+      command.add_option("SCENARIO", options.scenario,
+                         "a scenario file, or a name of `fleetsim list scenarios`; or --model and "
+                         "--gpu");
+  CLI::Option* model = command
+                           .add_option("--model", options.model,
+                                       "a model of `fleetsim list models`, or a config.json")
+                           ->excludes(scenario);
+  CLI::Option* gpu = command.add_option("--gpu", options.gpu, "a GPU of `fleetsim list gpus`")
+                         ->excludes(scenario)
+                         ->needs(model);
+  model->needs(gpu);
+  command
+      .add_option("--precision", options.precision,
+                  "of weights, or WEIGHTS/ACTIVATIONS/KV_CACHE (default: bf16)")
+      ->excludes(scenario);
+  command.add_option("--kv-cache", options.kv_cache, "number format of the KV cache")
+      ->excludes(scenario);
+  command.add_option("--tp", options.tp, "GPUs that share the model (tensor parallelism)")
+      ->excludes(scenario)
+      ->check(count);
+  command
+      .add_option("--batch", options.batch,
+                  "requests of the decode iteration (default: 32, or as many as fit)")
+      ->check(count);
+  command
+      .add_option("--context", options.context,
+                  "tokens of each in the KV cache (default: the scenario's mean prompt and half "
+                  "its answer; 2048)")
+      ->check(count);
+  command
+      .add_option("--prompt", options.prompt,
+                  "tokens of the prompt to prefill (default: the scenario's mean; 2048)")
+      ->check(count);
+  command.add_option("--pool", options.pool, "pool of the scenario (default: its first)")
+      ->needs(scenario);
+  command.add_option("--set", options.sets, "override a scenario key: path.to.key=value")
+      ->allow_extra_args(false)
+      ->take_all();
+  command.add_option("--data", options.data_dir, "second folder for the scenario's files")
+      ->envname("FLEETSIM_DATA");
+  command.add_flag("--operators", options.operators, "list every operator and both sweeps");
+  command.add_option("--out", options.out, "write breakdown.html and breakdown.json into a folder");
+  command.add_flag("--force", options.force, "write into a folder that holds other things");
+  command.callback([&] {
+    if (options.scenario.empty() && options.model.empty())
+      throw CLI::RequiredError("SCENARIO, or --model and --gpu");
+    action = [&options] { return breakdown_command(options); };
+  });
+}
+
 /// The command that was asked for and does not exist, as a line for people; empty when the fault
 /// is another one. CLI11 says of it that "a subcommand is required".
 std::string unknown_command(const CLI::App& app) {
@@ -257,6 +318,7 @@ int run_command_line(int argc, const char* const* argv) {
   CalibrateOptions calibrate_options;
   ImportOptions import_options;
   ValidateOptions validate_options;
+  BreakdownOptions breakdown_options;
   std::string name;
   Action action;
   CLI::App app("fleetsim: how many GPUs, of which kind, set up how, does an LLM service need?",
@@ -280,6 +342,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_bench(calibrate, calibrate_options, action);
   add_import(calibrate, import_options, action);
   add_validate(app, validate_options, action);
+  add_breakdown(app, breakdown_options, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -32,8 +32,8 @@ const std::vector<Door>& doors() {
       {"CLI/", {"sim/app/", "kernels/program/"}},
       {"nlohmann/",
        {"hw_models/hf_config.cpp", "sim/scenario/field_schema.cpp",
-        "sim/workload/mooncake_trace.cpp", "sim/report/", "kernels/measure/job_lines.cpp",
-        "tests/"}},
+        "sim/workload/mooncake_trace.cpp", "sim/report/", "sim/breakdown/",
+        "kernels/measure/job_lines.cpp", "tests/"}},
       {"cuda", {"kernels/device/"}},
       {"cublas", {"kernels/operators/gemm_cublaslt.cu", "kernels/operators/gemm_cublaslt.h"}},
       {"zlib.h", {"hw_models/text_file.cpp", "tests/"}},
@@ -262,6 +262,7 @@ const std::vector<std::string>& folder_order() {
                                                  "sim/engine",
                                                  "sim/fleet",
                                                  "sim/report",
+                                                 "sim/breakdown",
                                                  "sim/validation",
                                                  "sim/app"};
   return order;
