@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "hw_models/attention_work.h"
 #include "hw_models/check.h"
 #include "hw_models/weight_groups.h"
 
@@ -52,6 +53,19 @@ struct Context {
 
   const OperatorFamily* family_for(const OperatorShape& shape) const {
     return plan.fitted == nullptr ? nullptr : plan.fitted->find(family_of(shape));
+  }
+
+  const OperatorFamily* stand_in_for(const OperatorShape& shape) const {
+    if (plan.fitted == nullptr) return nullptr;
+    const auto names = std::visit(
+        [](const auto& s) -> std::vector<std::string> {
+          if constexpr (requires { stand_ins(s); }) return stand_ins(s);
+          return {};
+        },
+        shape);
+    for (const std::string& name : names)
+      if (const OperatorFamily* family = plan.fitted->find(name)) return family;
+    return nullptr;
   }
 
   double heads() const { return to_double(model.heads / tp); }
@@ -338,6 +352,16 @@ AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
              {share * c.gpu.memory_bandwidth.value}};
   op.shape = attention_shape(c, decode, windowed);
   op.family = c.family_for(op.shape);
+  if (op.family == nullptr) {
+    op.family = c.stand_in_for(op.shape);
+    op.stands_in = op.family != nullptr;
+  }
+  if (const auto* chunks = std::get_if<PrefillAttentionShape>(&op.shape)) {
+    PrefillAttentionShape mixed = *chunks;
+    mixed.decodes = mixed.decode_context = 1;
+    op.mixed_family = c.family_for(mixed);
+    if (op.mixed_family == op.family) op.mixed_family = nullptr;
+  }
   return op;
 }
 
@@ -440,6 +464,8 @@ OperatorShape loaded(const OperatorShape& one, const AttentionLoad& load) {
     prefill->queries = load.queries;
     prefill->pairs = load.pairs;
     prefill->context = load.context;
+    prefill->decodes = load.decodes;
+    prefill->decode_context = load.decode_context;
   } else if (auto* expanded = std::get_if<LatentPrefillShape>(&shape)) {
     expanded->requests = load.requests;
     expanded->queries = load.queries;
@@ -498,9 +524,12 @@ LaunchCost launch_cost(const AttentionOperator& op, const AttentionLoad& load) {
   cost.flops = {op.flops_per_pair * load.pairs + op.flops_per_cached * cached};
   cost.bytes = op.bytes_per_context * load.context + op.bytes_per_token * load.queries;
   if (op.family != nullptr) {
-    const OperatorTime fitted = op.family->time(work_of(loaded(op.shape, load)));
+    const OperatorFamily& family = load.decodes > 0 ? *op.mixed_family : *op.family;
+    const OperatorTime fitted = family.time(work_of(loaded(op.shape, load)));
     cost.time = fitted.time;
     cost.provenance = fitted.provenance;
+    if (op.stands_in && cost.provenance < Provenance::extrapolated)
+      cost.provenance = Provenance::extrapolated;
     return cost;
   }
   const Seconds compute = cost.flops / op.roof.flop_rate;

@@ -97,11 +97,16 @@ struct AttentionOperator {
 
   const OperatorFamily* family = nullptr;  // fitted: prices the launch instead
   OperatorShape shape;                     // DecodeAttentionShape, PrefillAttentionShape, latent
+  bool stands_in = false;  // the family is another one's (stand_ins): extrapolated at best
+  /// Prefill: prices chunks and decodes in one call, where one kernel takes both.
+  const OperatorFamily* mixed_family = nullptr;
 };
 
 /// What one launch of attention is asked: queries, (query, key) pairs, tokens of KV, requests.
 struct AttentionLoad {
   double requests = 0, queries = 0, pairs = 0, context = 0;
+  /// In the same call, where mixed_family prices it: requests, mean tokens of KV of each.
+  double decodes = 0, decode_context = 0;
 };
 LaunchCost launch_cost(const AttentionOperator& op, const AttentionLoad& load);
 

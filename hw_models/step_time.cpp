@@ -63,7 +63,7 @@ StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& 
   launch_graph_ = kLaunchSeconds;
   launch_piecewise_ = kLaunchSeconds * to_double(2 * model.layers + 1);
   launch_eager_ = kLaunchSeconds * to_double(operators_.launches());
-  compile_attention(max_tokens, model.max_context);
+  compile_attention(max_tokens, model.max_context, plan);
   compile_sampled(max_tokens);
   compile_rows(max_tokens);
 }
@@ -124,7 +124,8 @@ void StepTime::compile_sampled(std::int64_t max_rows) {
   }
 }
 
-void StepTime::compile_attention(std::int64_t max_tokens, std::int64_t max_context) {
+void StepTime::compile_attention(std::int64_t max_tokens, std::int64_t max_context,
+                                 const KernelPlan& plan) {
   const double most_tokens = to_double(max_tokens);
   for (const AttentionOperator& op : operators_.attention) {
     const double layers = to_double(op.layers);
@@ -143,6 +144,10 @@ void StepTime::compile_attention(std::int64_t max_tokens, std::int64_t max_conte
         return layers * launch_cost(op, load).time.value;
       });
     }
+    const bool one_call = plan.attention_backend == AttentionBackend::fa3;
+    if (op.decode && op.family != nullptr && one_call)
+      mixed_saving_ += layers * op.family->floor_seconds;
+    one_kernel_ = one_kernel_ || op.mixed_family != nullptr;
     const double pair = kv_flops_per_pair(op, ranks_);
     if (op.decode) {
       (op.windowed ? kv_bytes_per_windowed_context_ : kv_bytes_per_context_) =
@@ -216,6 +221,20 @@ std::vector<OperatorCost> StepTime::explain_linear(const BatchShape& shape) cons
   return costs;
 }
 
+double StepTime::mixed_seconds(const BatchShape& shape) const {
+  double seconds = 0;
+  for (const AttentionOperator& op : operators_.attention) {
+    if (op.decode) continue;
+    AttentionLoad load = load_of(op, shape);
+    load.decodes = to_double(shape.decode_requests);
+    load.decode_context =
+        to_double(op.windowed ? shape.decode_window_context : shape.decode_context) / load.decodes;
+    CHECK(op.mixed_family != nullptr, op.name);
+    seconds += to_double(op.layers) * launch_cost(op, load).time.value;
+  }
+  return seconds;
+}
+
 AttentionLoad StepTime::load_of(const AttentionOperator& op, const BatchShape& shape) const {
   AttentionLoad load;
   if (op.decode) {
@@ -232,6 +251,10 @@ AttentionLoad StepTime::load_of(const AttentionOperator& op, const BatchShape& s
 }
 
 void StepTime::explain_attention(const BatchShape& shape, std::vector<OperatorCost>& costs) const {
+  const bool mixed = shape.decode_requests > 0 && shape.prefill_requests > 0;
+  // Where one call takes chunks and decodes, each stands for its share of the two apart.
+  const double share =
+      mixed ? attention_seconds(shape) / (decode_seconds(shape) + prefill_seconds(shape)) : 1;
   for (const AttentionOperator& op : operators_.attention) {
     if ((op.decode ? shape.decode_requests : shape.prefill_requests) == 0) continue;
     const AttentionLoad load = load_of(op, shape);
@@ -249,7 +272,7 @@ void StepTime::explain_attention(const BatchShape& shape, std::vector<OperatorCo
                      {layers * one.flops.value},
                      layers * one.bytes,
                      0,
-                     {seconds},
+                     {share * seconds},
                      name_of(one.provenance)});
   }
 }

@@ -167,9 +167,13 @@ class StepTime {
 
   void compile_rows(std::int64_t max_tokens);
   void compile_sampled(std::int64_t max_rows);
-  void compile_attention(std::int64_t max_tokens, std::int64_t max_context);
+  void compile_attention(std::int64_t max_tokens, std::int64_t max_context, const KernelPlan& plan);
   AttentionLoad load_of(const AttentionOperator& op, const BatchShape& shape) const;
   double attention_seconds(const BatchShape& shape) const;
+  double decode_seconds(const BatchShape& shape) const;
+  double prefill_seconds(const BatchShape& shape) const;
+  /// Chunks and decodes in one call: as fitted, not tabulated.
+  double mixed_seconds(const BatchShape& shape) const;
   double host_seconds(const BatchShape& shape, double device) const;
   Price linear_price(const BatchShape& shape) const;
   std::vector<OperatorCost> explain_linear(const BatchShape& shape) const;
@@ -189,7 +193,8 @@ class StepTime {
   double launch_graph_ = 0, launch_piecewise_ = 0, launch_eager_ = 0;
   double window_ = 0;
   double host_fixed_ = 0, host_per_request_ = 0, between_ = 0;
-  bool async_ = true, linear_ = false, has_windowed_ = false;
+  double mixed_saving_ = 0;  // a call less where chunks and decodes share one
+  bool async_ = true, linear_ = false, has_windowed_ = false, one_kernel_ = false;
   Seconds base_, per_token_, per_context_token_;
   // MFU and MBU, over the whole replica
   double ranks_ = 1, flops_per_token_ = 0, flops_per_row_ = 0;
@@ -208,26 +213,33 @@ inline double StepTime::windowed_context(const BatchShape& shape) const {
   return keys < context ? keys : context;
 }
 
-inline double StepTime::attention_seconds(const BatchShape& shape) const {
-  double seconds = 0;
-  if (shape.decode_requests > 0) {
-    const double context = static_cast<double>(shape.decode_context);
-    const double queries = static_cast<double>(shape.decode_requests);
-    seconds += decode_.seconds(queries, queries, context, context);
-    if (has_windowed_) {
-      const double windowed = static_cast<double>(shape.decode_window_context);
-      seconds += decode_windowed_.seconds(queries, queries, windowed, windowed);
-    }
-  }
-  if (shape.prefill_requests > 0) {
-    const double context = static_cast<double>(shape.prefill_context);
-    const double queries = static_cast<double>(shape.tokens - shape.decode_requests);
-    seconds += prefill_.chunk_seconds(queries, static_cast<double>(shape.prefill_pairs), context);
-    if (has_windowed_)
-      seconds += prefill_windowed_.chunk_seconds(
-          queries, static_cast<double>(shape.prefill_window_pairs), windowed_context(shape));
+inline double StepTime::decode_seconds(const BatchShape& shape) const {
+  const double context = static_cast<double>(shape.decode_context);
+  const double queries = static_cast<double>(shape.decode_requests);
+  double seconds = decode_.seconds(queries, queries, context, context);
+  if (has_windowed_) {
+    const double windowed = static_cast<double>(shape.decode_window_context);
+    seconds += decode_windowed_.seconds(queries, queries, windowed, windowed);
   }
   return seconds;
+}
+
+inline double StepTime::prefill_seconds(const BatchShape& shape) const {
+  const double context = static_cast<double>(shape.prefill_context);
+  const double queries = static_cast<double>(shape.tokens - shape.decode_requests);
+  double seconds =
+      prefill_.chunk_seconds(queries, static_cast<double>(shape.prefill_pairs), context);
+  if (has_windowed_)
+    seconds += prefill_windowed_.chunk_seconds(
+        queries, static_cast<double>(shape.prefill_window_pairs), windowed_context(shape));
+  return seconds;
+}
+
+inline double StepTime::attention_seconds(const BatchShape& shape) const {
+  if (shape.prefill_requests == 0) return shape.decode_requests == 0 ? 0 : decode_seconds(shape);
+  if (shape.decode_requests == 0) return prefill_seconds(shape);
+  if (one_kernel_) return mixed_seconds(shape);
+  return decode_seconds(shape) + prefill_seconds(shape) - mixed_saving_;
 }
 
 /// What the host adds: scheduling, and launches where the GPU waits for them.
