@@ -76,10 +76,9 @@ std::optional<OperatorWork> work_at(const std::string& family, const Coordinates
       experts.hidden = 4096;
       experts.ffn = at[1];
       experts.local_experts = at[2];
-      experts.experts = std::max(at[2], 128.0);
-      experts.experts_per_token = 8;
+      experts.experts = at[2] * at[3];
+      experts.experts_per_token = std::min(8.0, experts.experts);
       experts.tokens = at[0] * experts.experts / experts.experts_per_token;
-      experts.skew = at[3] - 1;
       return work_of(experts);
     }
   }
@@ -94,6 +93,8 @@ std::optional<OperatorWork> work_at(const std::string& family, const Coordinates
 std::vector<std::size_t> monotone_axes(const std::string& family) {
   if (family.starts_with("gemm/") && family != "gemm/bf16") return {};
   if (family.starts_with("mixed-attention/")) return {};
+  // At equal rows longer keys may be another kind of call (few queries over a long prompt).
+  if (family.find("prefill") != std::string::npos) return {1};
   if (is_attention_family(family)) return {1, 0};
   return {0};
 }

@@ -46,12 +46,11 @@ double huber(double error) {
 }
 
 /// One inner problem: each row on the side where `form` has it.
-BaseForm step_of(const std::vector<FitRow>& rows, const BaseForm& form, double flop_limit,
-                 double byte_limit) {
+BaseForm step_of(const std::vector<FitRow>& rows, const BaseForm& form, const RateLimits& limits) {
   std::vector<std::vector<double>> columns(3, std::vector<double>(rows.size(), 0));
   std::vector<double> target(rows.size());
-  const double least_flop = flop_limit > 0 ? 1 / flop_limit : 0;
-  const double least_byte = byte_limit > 0 ? 1 / byte_limit : 0;
+  const double least_flop = limits.flops_per_second > 0 ? 1 / limits.flops_per_second : 0;
+  const double least_byte = limits.bytes_per_second > 0 ? 1 / limits.bytes_per_second : 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const OperatorWork& work = rows[i].work;
     const double error = std::abs(base_of(form, work) / rows[i].seconds - 1);
@@ -63,16 +62,22 @@ BaseForm step_of(const std::vector<FitRow>& rows, const BaseForm& form, double f
     columns[0][i] = scale;
     columns[computes ? 1 : 2][i] = scale * (computes ? work.flops : work.bytes);
     target[i] = weight - columns[1][i] * least_flop - columns[2][i] * least_byte;
+    if (limits.bytes_are_known) columns[2][i] = 0;
   }
   const std::vector<double> found = non_negative_least_squares(columns, target);
-  const double per_flop = found[1] + least_flop, per_byte = found[2] + least_byte;
+  const double per_flop = found[1] + least_flop;
+  const double per_byte = limits.bytes_are_known ? least_byte : found[2] + least_byte;
   const auto used = [](const std::vector<double>& column) {
     return std::any_of(column.begin(), column.end(), [](double value) { return value > 0; });
   };
   BaseForm next = form;  // a side without rows keeps its rate
   next.floor_seconds = found[0];
   if (used(columns[1]) && per_flop > 0) next.flops_per_second = 1 / per_flop;
-  if (used(columns[2]) && per_byte > 0) next.bytes_per_second = 1 / per_byte;
+  if (limits.bytes_are_known) {
+    next.bytes_per_second = limits.bytes_per_second;
+  } else if (used(columns[2]) && per_byte > 0) {
+    next.bytes_per_second = 1 / per_byte;
+  }
   return next;
 }
 
@@ -172,8 +177,8 @@ OperatorFamily family_from(const std::string& name, const std::vector<FitRow>& r
   OperatorFamily family;
   family.name = name;
   family.flop_limit = limits.flops_per_second;
-  family.byte_limit = limits.bytes_per_second;
-  const BaseForm base = fit_base(rows, family.flop_limit, family.byte_limit);
+  family.byte_limit = limits.datasheet_bytes_per_second;
+  const BaseForm base = fit_base(rows, limits);
   family.floor_seconds = base.floor_seconds;
   family.flops_per_second = base.flops_per_second;
   family.bytes_per_second = base.bytes_per_second;
@@ -198,15 +203,19 @@ std::vector<double> errors_of(const OperatorFamily& family, const std::vector<Fi
 struct KernelChoice {
   std::string_view family;  // how its name begins
   std::vector<std::string_view> engines;
-  std::string_view kernel;  // empty: any
+  std::string_view kernel;   // empty: any
+  std::string_view without;  // part of names of kernels that do not count; empty: all do
 };
 const std::vector<KernelChoice>& kernel_choices() {
   static const std::vector<KernelChoice> choices = {
       // vLLM's rows hold the host's launch; its kernels (DeepGEMM, CUTLASS) are the other's
-      {"gemm/fp8-block", {"trtllm"}, ""},
+      {"gemm/fp8-block", {"trtllm"}, "", ""},
       // decodes run in graphs
-      {"all-reduce-custom/", {"vllm"}, "vllm_graph"},
-      {"", {"vllm", "trtllm", "nccl", "sglang"}, ""},
+      {"all-reduce-custom/", {"vllm"}, "vllm_graph", ""},
+      // a fall-back to Marlin with another activation than the model's: GPT-OSS runs Triton's
+      // kernel on Hopper and TensorRT-LLM's on Blackwell, int4 weights run Marlin
+      {"experts/w4a16", {"vllm"}, "", "w4a4mxfp4moe_marlin"},
+      {"", {"vllm", "trtllm", "nccl", "sglang"}, "", ""},
   };
   return choices;
 }
@@ -223,7 +232,8 @@ std::vector<TableRow> chosen_rows(const std::string& family, const std::vector<T
     for (const std::string_view engine : choice.engines) {
       std::vector<TableRow> chosen;
       for (const TableRow& row : rows)
-        if (row.engine == engine && (choice.kernel.empty() || row.kernel == choice.kernel))
+        if (row.engine == engine && (choice.kernel.empty() || row.kernel == choice.kernel) &&
+            (choice.without.empty() || row.kernel.find(choice.without) == std::string::npos))
           chosen.push_back(row);
       if (static_cast<std::int64_t>(chosen.size()) >= kLeastRows) return chosen;
     }
@@ -251,7 +261,7 @@ OperatorFamily parametric(const OperatorShape& shape, const GpuSpec& gpu, double
   family.flops_per_second = flop_share * limits.flops_per_second;
   family.bytes_per_second = byte_share * limits.bytes_per_second;
   family.flop_limit = limits.flops_per_second;
-  family.byte_limit = limits.bytes_per_second;
+  family.byte_limit = limits.datasheet_bytes_per_second;
   round_as_in_file(family);
   return family;
 }
@@ -277,9 +287,21 @@ void add_parametric(const GpuSpec& gpu, FittedGpu& fitted) {
                    "no table: a graph's smallest node and the best read rate (gpus/*.yaml)"));
 }
 
+/// The fitted decode family of a prefill family's kernel, the one without a window; nullptr when
+/// there is none or the family is no prefill.
+const OperatorFamily* decode_of(const std::string& name, const FittedGpu& fitted) {
+  const std::size_t place = name.find("prefill");
+  if (place == std::string::npos) return nullptr;
+  std::string decode = name;
+  decode.replace(place, std::string_view("prefill").size(), "decode");
+  if (decode.ends_with("/windowed"))
+    decode.resize(decode.size() - std::string_view("/windowed").size());
+  return fitted.find(decode);
+}
+
 }  // namespace
 
-BaseForm fit_base(const std::vector<FitRow>& rows, double flop_limit, double byte_limit) {
+BaseForm fit_base(const std::vector<FitRow>& rows, const RateLimits& limits) {
   CHECK(!rows.empty(), "rows");
   std::vector<double> times;
   for (const FitRow& row : rows) times.push_back(row.seconds);
@@ -290,10 +312,11 @@ BaseForm fit_base(const std::vector<FitRow>& rows, double flop_limit, double byt
     BaseForm form;
     form.floor_seconds = middle_of(times, 0.01);
     form.flops_per_second = best_rate(rows, &OperatorWork::flops) * lean;
-    form.bytes_per_second = best_rate(rows, &OperatorWork::bytes) / lean;
+    form.bytes_per_second = limits.bytes_are_known ? limits.bytes_per_second
+                                                   : best_rate(rows, &OperatorWork::bytes) / lean;
     constexpr int kSteps = 25;
     for (int step = 0; step < kSteps; ++step) {
-      form = step_of(rows, form, flop_limit, byte_limit);
+      form = step_of(rows, form, limits);
       double loss = 0;
       for (const FitRow& row : rows)
         loss += huber(std::abs(base_of(form, row.work) / row.seconds - 1));
@@ -313,6 +336,7 @@ RateLimits rate_limits(const OperatorShape& shape, const GpuSpec& gpu) {
   limits.bytes_per_second = gpu.memory_bandwidth.value;
   if (std::holds_alternative<CollectiveShape>(shape))
     limits.bytes_per_second = gpu.nvlink_per_direction ? gpu.nvlink_per_direction->value : 0;
+  limits.datasheet_bytes_per_second = limits.bytes_per_second;
   return limits;
 }
 
@@ -326,8 +350,13 @@ bool is_held_out(const OperatorShape& shape) {
 FittedFamily fit_family(const std::string& name, const std::vector<FitRow>& rows,
                         const RateLimits& limits) {
   FittedFamily result;
-  std::vector<FitRow> all, seen, unseen;
+  std::vector<FitRow> all, seen, unseen, skewed;
   for (const FitRow& row : rows) {
+    const auto* experts = std::get_if<ExpertsShape>(&row.shape);
+    if (experts != nullptr && experts->skew > 0) {
+      skewed.push_back(row);
+      continue;
+    }
     if (!is_on_grid(row.work, knots_of(name))) {
       ++result.rows_off_grid;
       continue;
@@ -343,6 +372,11 @@ FittedFamily fit_family(const std::string& name, const std::vector<FitRow>& rows
   const std::vector<double> errors = errors_of(result.family, all);
   quality.median_error = middle_of(errors, 0.5);
   quality.p90_error = middle_of(errors, 0.9);
+  if (!skewed.empty()) {
+    const std::vector<double> off = errors_of(result.family, skewed);
+    result.skewed = fmt::format("skewed routing, not fitted: {} rows, median {:.3g}, p90 {:.3g}",
+                                off.size(), middle_of(off, 0.5), middle_of(off, 0.9));
+  }
   if (!seen.empty() && !unseen.empty()) {
     const std::vector<double> blind = errors_of(family_from(name, seen, limits, axes), unseen);
     quality.held_out = std::visit(SiteOf{}, all.front().shape).name;
@@ -380,9 +414,17 @@ GpuFit fit_gpu(const GpuSpec& gpu, const std::vector<MeasuredTable>& tables) {
     }
     std::vector<FitRow> plain;
     for (const TableRow& row : chosen) plain.push_back(row.row);
-    FittedFamily family = fit_family(name, plain, rate_limits(plain.front().shape, gpu));
+    RateLimits limits = rate_limits(plain.front().shape, gpu);
+    // Few prompts are bound by bytes, so their rate is the one at which the same kernel's decodes
+    // read (fitted before: names ascend).
+    if (const OperatorFamily* decode = decode_of(name, fit.fitted)) {
+      limits.bytes_per_second = decode->bytes_per_second;
+      limits.bytes_are_known = true;
+    }
+    FittedFamily family = fit_family(name, plain, limits);
     family.rows_of_other_kernels = static_cast<std::int64_t>(rows.size() - chosen.size());
     family.family.source = source_of(chosen);
+    if (!family.skewed.empty()) family.family.source += "; " + family.skewed;
     fit.fitted.families.push_back(family.family);
     fit.families.push_back(std::move(family));
   }

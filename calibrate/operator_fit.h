@@ -22,16 +22,18 @@ struct FitRow {
 struct BaseForm {
   double floor_seconds = 0, flops_per_second = 0, bytes_per_second = 0;
 };
-/// Least squares on the relative error with less weight on outliers; a term is the larger of
-/// compute and memory, so rows change sides until none does. No rate above its limit (0: none, and
-/// a term without work in any row gets rate 0).
-BaseForm fit_base(const std::vector<FitRow>& rows, double flop_limit, double byte_limit);
-
-/// The datasheet's limits for a family of this GPU; 0 where it states none.
+/// What the datasheet allows a family on this GPU; 0 where it states nothing.
 struct RateLimits {
   double flops_per_second = 0, bytes_per_second = 0;
+  double datasheet_bytes_per_second = 0;
+  bool bytes_are_known = false;  // bytes_per_second is the rate itself, not a limit
 };
 RateLimits rate_limits(const OperatorShape& shape, const GpuSpec& gpu);
+
+/// Least squares on the relative error with less weight on outliers; a term is the larger of
+/// compute and memory, so rows change sides until none does. No rate above its limit. CHECKs that
+/// there are rows.
+BaseForm fit_base(const std::vector<FitRow>& rows, const RateLimits& limits);
 
 /// Of every five sites (by a hash of what makes one) the first is kept out to score the fit: GEMM:
 /// (n, k); experts: (hidden, experts, experts_per_token); attention: heads; collectives: bytes.
@@ -41,8 +43,11 @@ struct FittedFamily {
   OperatorFamily family;
   std::int64_t rows_of_other_kernels = 0;  // not what the engine runs on this GPU
   std::int64_t rows_off_grid = 0;          // beyond the knots
+  std::string skewed;                      // how experts with skewed routing are met, in words
 };
-/// Base form, surface and quality of rows of one family. CHECKs that there are rows.
+/// Base form, surface and quality of rows of one family. Experts are fitted to balanced routing:
+/// skew enters through the work of the busiest GPU, and rows with it only score that. CHECKs that
+/// rows are left.
 FittedFamily fit_family(const std::string& name, const std::vector<FitRow>& rows,
                         const RateLimits& limits);
 

@@ -12,6 +12,7 @@ namespace fleetsim {
 namespace {
 
 constexpr double kSupport = 0.25;  // of a point's weight, for a knot to count as measured
+constexpr double kUnmeasuredWeight = 1e-3;  // of a measured knot's, when a curve is made to rise
 
 std::size_t size_of(const std::vector<LogSurface::Axis>& axes) {
   std::size_t size = 1;
@@ -99,28 +100,28 @@ LogSurface fit_surface(const std::vector<SurfacePoint>& points, std::vector<LogS
   return {std::move(axes), std::move(values), std::move(measured)};
 }
 
-std::vector<double> non_decreasing(const std::vector<double>& values) {
+std::vector<double> non_decreasing(const std::vector<double>& values,
+                                   const std::vector<double>& weights) {
+  CHECK(values.size() == weights.size(), std::to_string(weights.size()));
   struct Pool {
-    double sum;
+    double sum, weight;
     std::size_t count;
   };
   std::vector<Pool> pools;
-  for (const double value : values) {
-    pools.push_back({value, 1});
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    pools.push_back({weights[i] * values[i], weights[i], 1});
     while (pools.size() > 1) {
       const Pool last = pools.back();
       Pool& before = pools[pools.size() - 2];
-      if (before.sum * static_cast<double>(last.count) <=
-          last.sum * static_cast<double>(before.count))
-        break;
+      if (before.sum * last.weight <= last.sum * before.weight) break;
       before.sum += last.sum;
+      before.weight += last.weight;
       before.count += last.count;
       pools.pop_back();
     }
   }
   std::vector<double> result;
-  for (const Pool& pool : pools)
-    result.insert(result.end(), pool.count, pool.sum / static_cast<double>(pool.count));
+  for (const Pool& pool : pools) result.insert(result.end(), pool.count, pool.sum / pool.weight);
   return result;
 }
 
@@ -131,10 +132,13 @@ LogSurface made_monotone(const LogSurface& surface, const std::vector<double>& l
   CHECK(axis < axes.size() && ln_base.size() == ln_factor.size(), std::to_string(axis));
   const std::size_t stride = stride_of(axes, axis), length = axes[axis].knots.size();
   each_curve(axes, axis, [&](std::size_t first) {
-    std::vector<double> curve;
-    for (std::size_t j = 0; j < length; ++j)
-      curve.push_back(ln_base[first + j * stride] + ln_factor[first + j * stride]);
-    curve = non_decreasing(curve);
+    std::vector<double> curve, weights;
+    for (std::size_t j = 0; j < length; ++j) {
+      const std::size_t knot = first + j * stride;
+      curve.push_back(ln_base[knot] + ln_factor[knot]);
+      weights.push_back(surface.measured()[knot] != 0 ? 1 : kUnmeasuredWeight);
+    }
+    curve = non_decreasing(curve, weights);
     for (std::size_t j = 0; j < length; ++j)
       ln_factor[first + j * stride] = curve[j] - ln_base[first + j * stride];
   });

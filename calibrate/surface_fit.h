@@ -34,11 +34,13 @@ LogSurface fit_surface(const std::vector<SurfacePoint>& points, std::vector<LogS
                        const SmoothingRule& rule);
 
 /// Makes ln_base + surface non-decreasing along `axis` on every curve of knots, by pooling adjacent
-/// violators (means of the logarithms). `ln_base`: one a knot.
+/// violators (means of the logarithms). Knots that are not measured give way to those that are.
+/// `ln_base`: one a knot.
 LogSurface made_monotone(const LogSurface& surface, const std::vector<double>& ln_base,
                          std::size_t axis);
 
-/// The values nearest to `values` (least squares) that never fall.
-std::vector<double> non_decreasing(const std::vector<double>& values);
+/// The values nearest to `values` (least squares, weights above 0) that never fall.
+std::vector<double> non_decreasing(const std::vector<double>& values,
+                                   const std::vector<double>& weights);
 
 }  // namespace fleetsim

@@ -92,36 +92,54 @@ OperatorWork work_of(const GemmShape& shape) {
   return work;
 }
 
-double distinct_experts(double tokens, double experts, double experts_per_token, double skew) {
-  if (skew == 0) return experts * -std::expm1(tokens * std::log1p(-experts_per_token / experts));
-  double total = 0;
-  for (double rank = 1; rank <= experts; ++rank) total += std::pow(rank, -skew);
-  double distinct = 0;
-  for (double rank = 1; rank <= experts; ++rank) {
-    // a token cannot pick the same expert twice
-    const double picked = std::min(1.0, experts_per_token * std::pow(rank, -skew) / total);
-    distinct += picked >= 1 ? 1 : -std::expm1(tokens * std::log1p(-picked));
+BusiestGpu busiest_gpu(const ExpertsShape& shape) {
+  CHECK(shape.tokens > 0 && shape.experts > 0 && shape.local_experts > 0 &&
+            shape.local_experts <= shape.experts && shape.experts_per_token > 0 &&
+            shape.experts_per_token <= shape.experts && shape.skew >= 0,
+        family_of(shape));
+  const double experts = shape.experts, local = shape.local_experts, tokens = shape.tokens;
+  const auto hit = [&](double chance) {
+    return chance >= 1 ? 1.0 : -std::expm1(tokens * std::log1p(-chance));
+  };
+  if (shape.skew == 0) {
+    const double chance = shape.experts_per_token / experts;
+    return {tokens * chance * local, local * hit(chance)};
   }
-  return distinct;
+  // A token cannot pick an expert twice: what the popular ones have above 1 goes to the others.
+  std::vector<double> popularity;
+  double left = 0;
+  for (double rank = 1; rank <= experts; ++rank) {
+    popularity.push_back(std::pow(rank, -shape.skew));
+    left += popularity.back();
+  }
+  double picks = shape.experts_per_token, others_hit = 0, first_chance = 1, first_hit = 1;
+  for (std::size_t rank = 0; rank < popularity.size(); ++rank) {
+    const double chance = left > 0 ? std::min(1.0, picks * popularity[rank] / left) : 0;
+    picks -= chance;
+    left -= popularity[rank];
+    if (rank == 0) {
+      first_chance = chance;
+      first_hit = hit(chance);
+    } else {
+      others_hit += hit(chance);
+    }
+  }
+  const double others = experts > 1 ? (local - 1) / (experts - 1) : 0;
+  return {tokens * (first_chance + others * (shape.experts_per_token - first_chance)),
+          first_hit + others * others_hit};
 }
 
 OperatorWork work_of(const ExpertsShape& shape) {
-  CHECK(shape.tokens > 0 && shape.hidden > 0 && shape.ffn > 0 && shape.experts > 0 &&
-            shape.local_experts > 0 && shape.experts_per_token > 0 &&
-            shape.experts_per_token <= shape.experts && shape.skew >= 0,
-        family_of(shape));
-  const double share = shape.local_experts / shape.experts;
-  const double rows = shape.tokens * shape.experts_per_token * share;
+  CHECK(shape.hidden > 0 && shape.ffn > 0, family_of(shape));
+  const BusiestGpu busiest = busiest_gpu(shape);
   // the gate's, the up and the down matrix
   const double weights = 3 * shape.hidden * shape.ffn;
   OperatorWork work;
-  work.flops = 2 * rows * weights;
-  work.bytes =
-      weights * weight_bytes(shape.format) * share *
-          distinct_experts(shape.tokens, shape.experts, shape.experts_per_token, shape.skew) +
-      kElement * rows * (2 * shape.hidden + 3 * shape.ffn);
-  work.at = {shape.tokens * shape.experts_per_token / shape.experts, shape.ffn, shape.local_experts,
-             1 + shape.skew};
+  work.flops = 2 * busiest.rows * weights;
+  work.bytes = weights * weight_bytes(shape.format) * busiest.distinct_experts +
+               kElement * busiest.rows * (2 * shape.hidden + 3 * shape.ffn);
+  work.at = {busiest.rows / shape.local_experts, shape.ffn, shape.local_experts,
+             shape.experts / shape.local_experts};
   return work;
 }
 
@@ -150,11 +168,11 @@ std::vector<LogSurface::Axis> matrix_knots_of(const std::string& family) {
   if (family.starts_with("gemm/"))
     return {{"m", knots_of_m(family)}, {"n", knots_of_width()}, {"k", knots_of_width()}};
   if (family.starts_with("experts/"))
-    return {{"rows",
-             {1.0 / 64, 1.0 / 16, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096}},
-            {"ffn", {32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 16384}},
-            {"local_experts", powers_of(2, 1, 512)},
-            {"skew", {1, 2.1}}};
+    return {
+        {"rows", {1.0 / 64, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096}},
+        {"ffn", {32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 4096, 8192, 16384}},
+        {"local_experts", {1, 2, 4, 8, 16, 32, 128, 512}},
+        {"ranks", {1, 2, 8, 32, 256}}};
   if (is_collective_family(family)) {
     // kernels change between 16 KiB and 16 MiB; far from there a curve is straight
     std::vector<double> knots = {256, 2048, 8192};

@@ -3,8 +3,8 @@
 // the surface of its family.
 //
 //   gemm/FORMAT       m, n, k
-//   experts/FORMAT    rows an expert (tokens x experts_per_token / experts), ffn, local experts,
-//                     1 + skew
+//   experts/FORMAT    rows an expert on the busiest GPU, ffn, local experts, GPUs that share the
+//                     experts
 //   COLLECTIVE/GPUS   bytes of the message
 //   elementwise       bytes
 //
@@ -31,17 +31,21 @@ double weight_bytes(GemmFormat format);
 /// Operands once: weights with their scales, activations and outputs in 16 bits (quantising reads
 /// them so; the quantised copy is taken to stay in the cache). Extents must be positive.
 OperatorWork work_of(const GemmShape& shape);
-/// Weights of the experts that at least one token picked (distinct_experts), activations of the
-/// rows that land on this GPU, all GPUs alike: with skew the surface carries the busiest one.
+/// Weights of the experts that at least one token picked, and activations of the rows that land on
+/// the busiest GPU, for which the others wait.
 OperatorWork work_of(const ExpertsShape& shape);
 /// Bytes that must leave this GPU: (gpus - 1) / gpus of the message. A reduction in the network's
 /// switch needs no more.
 OperatorWork work_of(const CollectiveShape& shape);
 OperatorWork work_of(const ElementwiseShape& shape);
 
-/// Experts that at least one of `tokens` picks, when each picks `experts_per_token` of `experts`
-/// independently of the others; `skew`: exponent of a power law of their popularity.
-double distinct_experts(double tokens, double experts, double experts_per_token, double skew);
+/// What lands on the busiest of the GPUs that share a layer's experts: rows (tokens x picks) and
+/// how many of its experts get any. Tokens pick independently, by a power law of popularity when
+/// there is skew; the busiest GPU has the most popular expert and else an even share of the rest.
+struct BusiestGpu {
+  double rows = 0, distinct_experts = 0;
+};
+BusiestGpu busiest_gpu(const ExpertsShape& shape);
 
 /// True for families of this header.
 bool is_matrix_family(const std::string& family);
