@@ -19,6 +19,9 @@ Message tensor_parallel_problem(const ModelSpec& m, std::int64_t tp) {
   if (!m.latent && m.kv_heads % tp != 0 && tp % m.kv_heads != 0)
     return fmt::format("tp {} neither divides the {} KV heads of {} nor is a multiple of them", tp,
                        m.kv_heads, m.name);
+  if (m.linear && (m.linear->key_heads % tp != 0 || m.linear->value_heads % tp != 0))
+    return fmt::format("tp {} does not divide the {} key and {} value heads of {}'s linear layers",
+                       tp, m.linear->key_heads, m.linear->value_heads, m.name);
   if (m.ffn % tp != 0)
     return fmt::format("tp {} does not divide the feed-forward width {} of {}", tp, m.ffn, m.name);
   if (m.moe && (m.moe->expert_ffn % tp != 0 || m.moe->shared_ffn % tp != 0))

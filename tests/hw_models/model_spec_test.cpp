@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "hw_models/step_time.h"
 #include "hw_models/weight_groups.h"
 
 #include "tests/catch.h"
@@ -198,6 +199,27 @@ TEST_CASE("every second layer of Maverick has experts; chunked layers keep their
   CHECK(maverick.kv_layers() == 48);
   CHECK(maverick.kv_bytes_per_token_per_rank(NumberFormat::bf16, 1).value == 48 * 4096);
   CHECK(model("gpt-oss-120b").kv_layers() == model("gpt-oss-120b").growing_layers());
+}
+
+TEST_CASE("heads of linear layers that do not divide are refused with the reason", "[unit]") {
+  ModelSpec m = model("qwen3.5-397b");
+  m.linear->key_heads = 6;
+  m.linear->value_heads = 6;
+  const auto problem = find_pricing_problem(m, *find_gpu("b300"), {}, {4});
+  REQUIRE(problem.has_value());
+  CHECK(*problem ==
+        "tp 4 does not divide the 6 key and 6 value heads of qwen3.5-397b's linear layers");
+  CHECK_FALSE(find_pricing_problem(model("qwen3.5-397b"), *find_gpu("b300"), {}, {4}).has_value());
+}
+
+TEST_CASE("every model is priced on a node of eight, or the reason is known", "[invariant]") {
+  // 8 ranks: 40 heads of Llama 4, Qwen3 14B and InternLM divide; 25 of GPT-2 XL and 14 of
+  // Qwen2.5 0.5B do not.
+  for (const ModelSpec& m : model_catalogue()) {
+    INFO(m.name);
+    const bool priced = !find_pricing_problem(m, *find_gpu("gb200"), {}, {8}).has_value();
+    CHECK(priced == (m.heads % 8 == 0));
+  }
 }
 
 TEST_CASE("KV sizes of the teaching examples are exact", "[unit]") {
