@@ -60,7 +60,16 @@ std::string fact(const std::string& name, std::int64_t value) {
 std::string moe_facts(const MixtureOfExperts& moe) {
   return fact("experts", moe.experts) + fact("experts per token", moe.experts_per_token) +
          fact("expert FFN", moe.expert_ffn) + fact("shared experts", moe.shared_experts) +
-         fact("shared FFN", moe.shared_ffn) + fact("dense layers", moe.dense_layers);
+         fact("shared FFN", moe.shared_ffn) + fact("dense layers", moe.dense_layers) +
+         (moe.interval > 1 ? fact("experts on every", fmt::format("{} layers", moe.interval)) : "");
+}
+
+std::string linear_facts(const ModelSpec& model) {
+  const LinearAttention& linear = *model.linear;
+  return fact("linear layers", linear.layers) +
+         fact("linear heads", fmt::format("{} keys of {}, {} values of {}", linear.key_heads,
+                                          linear.key_dim, linear.value_heads, linear.value_dim)) +
+         fact("state bytes a sequence", model.state_bytes_per_sequence_per_rank(1).value);
 }
 
 }  // namespace
@@ -152,15 +161,21 @@ std::string model_page(const std::string& name) {
   text += fact("parameters",
                fmt::format("{} ({:.2f} B), {:.2f} B active a token", model->parameters(),
                            billions(model->parameters()), billions(model->active_parameters())));
-  text += fact("layers", model->layers) + fact("hidden", model->hidden) +
-          fact("heads", model->heads) + fact("KV heads", model->kv_heads) +
-          fact("head dimension", model->head_dim) + fact("FFN", model->ffn) +
-          fact("vocabulary", model->vocab) + fact("context", model->max_context) +
-          fact("sliding window", model->window) + fact("windowed layers", model->windowed_layers);
+  text +=
+      fact("layers", model->layers) + fact("hidden", model->hidden) + fact("heads", model->heads) +
+      fact("KV heads", model->kv_heads) + fact("head dimension", model->head_dim) +
+      fact("FFN", model->ffn) + fact("vocabulary", model->vocab) +
+      fact("context", model->max_context) +
+      fact(model->chunked_window ? "attention chunk" : "sliding window", model->window) +
+      fact(model->chunked_window ? "chunked layers" : "windowed layers", model->windowed_layers);
+  if (model->linear) text += linear_facts(*model);
   if (model->moe) text += moe_facts(*model->moe);
   if (model->latent)
     text += fact("KV latent + rope",
                  fmt::format("{} + {}", model->latent->kv_lora_rank, model->latent->rope_dim));
+  if (model->index)
+    text += fact("sparse index", fmt::format("{} heads of {}, {} tokens kept", model->index->heads,
+                                             model->index->dim, model->index->top_k));
   if (model->native_expert_format)
     text += fact("experts stored in", name_of(*model->native_expert_format));
   text += fact("KV bytes a token, bf16",

@@ -222,8 +222,9 @@ void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& 
   }
   if (deployed.rules.window_blocks_per_request > 0) {
     deployed.notes.push_back(
-        fmt::format("{}: sliding-window layers take a fixed reserve of {} KV blocks a request",
-                    deployed.model.name, deployed.rules.window_blocks_per_request));
+        fmt::format("{}: {} layers take a fixed reserve of {} KV blocks a request",
+                    deployed.model.name, deployed.model.linear ? "linear" : "sliding-window",
+                    deployed.rules.window_blocks_per_request));
   }
   price(scenario, deployed);
   deployment.pools.push_back(std::move(deployed));
