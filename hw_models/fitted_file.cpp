@@ -59,6 +59,14 @@ std::string quoted(const std::string& text) {
   return fmt::format("\"{}\"", text);
 }
 
+/// How many knots at the end of the row that ends before `end` are not measured.
+std::size_t unmeasured_tail(const LogSurface& surface, std::size_t end) {
+  const std::size_t row = surface.axes().back().knots.size();
+  std::size_t tail = 0;
+  while (tail < row && surface.measured()[end - 1 - tail] == 0) ++tail;
+  return tail;
+}
+
 void write_surface(const LogSurface& surface, fmt::memory_buffer& into) {
   const auto out = std::back_inserter(into);
   if (surface.axes().empty()) return;
@@ -68,14 +76,22 @@ void write_surface(const LogSurface& surface, fmt::memory_buffer& into) {
                    fmt::join(axis.knots, " "));
   fmt::format_to(out, "    ln_factor: |\n");
   const std::size_t row = surface.axes().back().knots.size();
-  for (std::size_t i = 0; i < surface.ln_factor().size(); ++i) {
-    const long thousandths = std::lround(surface.ln_factor()[i] / kThousandth);
-    fmt::format_to(out, "{}{}{}{}", i % row == 0 ? "      " : " ", thousandths,
-                   surface.measured()[i] != 0 ? "" : "?", i % row + 1 == row ? "\n" : "");
+  for (std::size_t begin = 0; begin < surface.ln_factor().size(); begin += row) {
+    const std::size_t known = row - unmeasured_tail(surface, begin + row);
+    fmt::format_to(out, "     ");
+    for (std::size_t i = 0; i < row; ++i) {
+      if (i > 0 && i >= known) {
+        fmt::format_to(out, " ?");
+        continue;
+      }
+      fmt::format_to(out, " {}{}", std::lround(surface.ln_factor()[begin + i] / kThousandth),
+                     surface.measured()[begin + i] != 0 ? "" : "?");
+    }
+    fmt::format_to(out, "\n");
   }
 }
 
-LogSurface read_surface(CatalogueMap& family, const std::string& place) {
+LogSurface read_surface(CatalogueMap& family, std::string_view values, const std::string& place) {
   if (!family.has("axes")) return {};
   std::vector<LogSurface::Axis> axes;
   std::size_t size = 1;
@@ -94,11 +110,16 @@ LogSurface read_surface(CatalogueMap& family, const std::string& place) {
   std::vector<char> measured;
   ln_factor.reserve(size);
   measured.reserve(size);
-  const std::string values = family.text("ln_factor");
+  CHECK(family.text("ln_factor").empty(), place + ": cut out before");
   Words words(values);
   for (std::string_view word = words.next(); !word.empty(); word = words.next()) {
     measured.push_back(word.back() != '?');
     if (word.back() == '?') word.remove_suffix(1);
+    if (word.empty()) {
+      CHECK(!ln_factor.empty(), place + ": nothing to repeat");
+      ln_factor.push_back(ln_factor.back());
+      continue;
+    }
     int thousandths = 0;
     const auto [rest, error] = std::from_chars(word.data(), word.data() + word.size(), thousandths);
     CHECK(error == std::errc() && rest == word.data() + word.size(),
@@ -125,7 +146,35 @@ FitQuality read_quality(CatalogueMap quality, const std::string& place) {
   return result;
 }
 
-OperatorFamily read_family(CatalogueMap& map) {
+/// A file without its numbers, which stand beside it: what reads YAML takes a character at a time,
+/// and most of a file is numbers.
+struct CutFile {
+  std::string rest;
+  std::vector<std::string_view> values;  // the lines under each `ln_factor: |`
+};
+
+CutFile cut_out_values(std::string_view text) {
+  constexpr std::string_view kBegin = "    ln_factor: |\n", kIndent = "      ";
+  CutFile cut;
+  for (std::size_t place = 0; place < text.size();) {
+    const std::size_t begin = text.find(kBegin, place);
+    if (begin == std::string_view::npos) {
+      cut.rest += text.substr(place);
+      break;
+    }
+    const std::size_t first = begin + kBegin.size();
+    cut.rest += text.substr(place, first - place);
+    place = first;
+    while (text.substr(place, kIndent.size()) == kIndent) {
+      const std::size_t end = text.find('\n', place);
+      place = end == std::string_view::npos ? text.size() : end + 1;
+    }
+    cut.values.push_back(text.substr(first, place - first));
+  }
+  return cut;
+}
+
+OperatorFamily read_family(CatalogueMap& map, std::string_view values) {
   OperatorFamily family;
   family.name = map.text("name");
   family.source = map.text("source");
@@ -137,7 +186,7 @@ OperatorFamily read_family(CatalogueMap& map) {
   family.flop_limit = number_of(form, "limit_tflop_per_s", family.name) * 1e12;
   family.byte_limit = number_of(form, "limit_gb_per_s", family.name) * 1e9;
   form.finish();
-  family.surface = read_surface(map, family.name);
+  family.surface = read_surface(map, values, family.name);
   family.quality = read_quality(map.map("quality"), family.name);
   map.finish();
   return family;
@@ -159,6 +208,10 @@ void round_as_in_file(OperatorFamily& family) {
   std::vector<double> ln_factor = family.surface.ln_factor();
   for (double& value : ln_factor)
     value = kThousandth * static_cast<int>(std::lround(value / kThousandth));
+  const std::size_t row = family.surface.axes().back().knots.size();
+  for (std::size_t end = row; end <= ln_factor.size(); end += row)
+    for (std::size_t i = end - unmeasured_tail(family.surface, end); i < end; ++i)
+      if (i % row > 0) ln_factor[i] = ln_factor[i - 1];
   family.surface = {family.surface.axes(), std::move(ln_factor), family.surface.measured()};
 }
 
@@ -198,13 +251,19 @@ std::string fitted_text(const FittedGpu& fitted) {
 }
 
 FittedGpu read_fitted(std::string_view text, const std::string& name) {
-  const YamlNode root = CatalogueMap::parse({name, text});
+  const CutFile cut = cut_out_values(text);
+  const YamlNode root = CatalogueMap::parse({name, cut.rest});
   CatalogueMap file(root, name);
   CHECK(file.text("schema") == kSchema, name + ": schema " + file.text("schema"));
   FittedGpu fitted;
   fitted.gpu = file.text("gpu");
   fitted.provenance = file.text("provenance");
-  for (CatalogueMap& map : file.maps("families")) fitted.families.push_back(read_family(map));
+  std::size_t surfaces = 0;
+  for (CatalogueMap& map : file.maps("families")) {
+    const bool has_surface = map.has("ln_factor");
+    CHECK(!has_surface || surfaces < cut.values.size(), name);
+    fitted.families.push_back(read_family(map, has_surface ? cut.values[surfaces++] : ""));
+  }
   file.finish();
   CHECK(std::is_sorted(fitted.families.begin(), fitted.families.end(),
                        [](const auto& a, const auto& b) { return a.name < b.name; }),

@@ -15,6 +15,7 @@
 #include "sim/app/breakdown_command.h"
 #include "sim/app/built_in_text.h"
 #include "sim/app/calibrate_command.h"
+#include "sim/app/calibrate_fit.h"
 #include "sim/app/calibrate_import.h"
 #include "sim/app/run_command.h"
 #include "sim/app/scenario_argument.h"
@@ -177,6 +178,21 @@ void add_import(CLI::App& calibrate, ImportOptions& options, Action& action) {
   command.callback([&] { action = [&options] { return import_command(options); }; });
 }
 
+void add_fit(CLI::App& calibrate, FitOptions& options, Action& action) {
+  CLI::App& command =
+      add_command(calibrate, "fit",
+                  "Fit times of operators to measurements and show how well they are met, on sites\n"
+                  "that the fit has not seen, too. The file holds smooth curves, no rows.",
+                  "fleetsim calibrate fit measured/h200 --gpu h200 --out h200-sxm.yaml");
+  command.add_option("FOLDER", options.folders, "folders that `fleetsim calibrate import` wrote")
+      ->required();
+  command.add_option("--gpu", options.gpu, "whose operators; as `fleetsim list gpus` gives it")
+      ->required();
+  command.add_option("--out", options.out, "file to write (default: only the report)");
+  command.add_flag("--force", options.force, "overwrite the file");
+  command.callback([&] { action = [&options] { return fit_command(options); }; });
+}
+
 void add_bench(CLI::App& calibrate, CalibrateOptions& options, Action& action) {
   CLI::App& bench = add_command(
       calibrate, "bench",
@@ -317,6 +333,7 @@ int run_command_line(int argc, const char* const* argv) {
   RunOptions options;
   CalibrateOptions calibrate_options;
   ImportOptions import_options;
+  FitOptions fit_options;
   ValidateOptions validate_options;
   BreakdownOptions breakdown_options;
   std::string name;
@@ -341,6 +358,7 @@ int run_command_line(int argc, const char* const* argv) {
   calibrate.require_subcommand(1);
   add_bench(calibrate, calibrate_options, action);
   add_import(calibrate, import_options, action);
+  add_fit(calibrate, fit_options, action);
   add_validate(app, validate_options, action);
   add_breakdown(app, breakdown_options, action);
   try {
