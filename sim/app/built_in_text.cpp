@@ -142,6 +142,11 @@ std::string gpu_page(const std::string& name) {
   text +=
       fact("PCIe, each direction", fmt::format("{:.0f} GB/s", gpu->pcie_per_direction.value / 1e9));
   text += fact("power limit", fmt::format("{:.0f} W", gpu->tdp_watts));
+  if (gpu->power)
+    text += fact("power", fmt::format("{:.0f} W idle, {:.0f} W memory-bound, {:.0f} W "
+                                      "compute-bound",
+                                      gpu->power->idle_watts, gpu->power->memory_bound_watts,
+                                      gpu->power->compute_bound_watts));
   text += fact("GEMM floor", fmt::format("{:.2f} us", gpu->gemm_floor.value * 1e6));
   text += fact("attention floor", fmt::format("{:.2f} us", gpu->attention_floor.value * 1e6));
   text += fact("GEMM share of peak", fmt::format("{}", gpu->gemm_efficiency));

@@ -11,6 +11,7 @@
 #include <iostream>
 #include <string>
 
+#include "hw_models/prices.h"
 #include "hw_models/problems.h"
 #include "sim/app/breakdown_command.h"
 #include "sim/app/built_in_text.h"
@@ -83,6 +84,8 @@ void add_run(CLI::App& app, RunOptions& options, Action& action) {
       "leave out the runs that look for the load it breaks at");
   command.add_option("--jobs", options.jobs, "threads for further runs (default: one a core)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
+  command.add_option("--prices", options.prices,
+                     "price file for scenarios without a cost (default: `fleetsim show prices`)");
   command.callback([&] { action = [&options] { return run_command(options); }; });
 }
 
@@ -148,6 +151,8 @@ void add_show(CLI::App& app, std::string& name, Action& action) {
   add_page(show, "gpu", "A GPU's figures", "fleetsim show gpu h200", gpu_page, name, action);
   add_page(show, "model", "A model's architecture", "fleetsim show model qwen3-14b", model_page,
            name, action);
+  add_printer(show, "prices", "The prices of GPUs that stand in for those a scenario does not give",
+              "fleetsim show prices > my-prices.yaml", built_in_prices_yaml, action);
   add_page(show, "scenario", "A scenario's file", "fleetsim show scenario chat-2k-rps > my.yaml",
            scenario_page, name, action);
 }

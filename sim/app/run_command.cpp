@@ -21,6 +21,7 @@
 #include "hw_models/problems.h"
 #include "sim/app/progress_bar.h"
 #include "sim/app/scenario_argument.h"
+#include "sim/fleet/default_prices.h"
 #include "sim/fleet/deployment.h"
 #include "sim/fleet/simulation.h"
 #include "sim/report/extra_runs.h"
@@ -217,6 +218,14 @@ void print_outcome(const Json& data, const WallSection& wall, const OutputFolder
   std::fflush(stdout);
 }
 
+PriceList price_file(const std::string& path, Problems& problems) {
+  std::error_code error;
+  if (std::filesystem::is_regular_file(path, error))
+    return read_prices(read_whole_file(path), path, problems);
+  problems.add(path, {}, "no such price file; `fleetsim show prices` prints one to start from");
+  return {};
+}
+
 /// The main run. Streams files into `folder`; the wall times go to `wall`.
 Result main_run(const Scenario& scenario, const Deployment& deployment, const RecordNames& names,
                 OutputFolder& folder, ProgressBar& progress, WallSection& wall) {
@@ -245,8 +254,11 @@ int run_command(const RunOptions& options) {
       load_scenario(options.scenario, options.sets, options.seed, data_dir, problems);
   problems.throw_if_any();
   CHECK(scenario.has_value(), "a scenario without problems was not read");
-  const Deployment deployment = deploy(*scenario, problems);
+  const PriceList prices =
+      options.prices.empty() ? built_in_prices() : price_file(options.prices, problems);
+  Deployment deployment = deploy(*scenario, problems);
   problems.throw_if_any();
+  price_by_list(deployment, prices);
 
   std::vector<std::string> request_names;  // also finds faults in traces before anything is written
   if (!scenario->workload.requests.empty())

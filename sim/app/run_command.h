@@ -16,6 +16,7 @@ struct RunOptions {
   std::vector<std::string> sets;  // "path.to.key=value", in order
   std::optional<std::uint64_t> seed;  // overrides the scenario's
   bool check_slo = false;             // exit 3 when the SLO is missed
+  std::string prices;                 // a price file; empty: the built-in one
   std::string data_dir;               // --data, else $FLEETSIM_DATA, else empty
   bool force = false;                 // write into a DIR that holds another scenario's run
   std::int64_t seeds = 5;             // runs with seed, seed + 1, ...; the first is written in full

@@ -212,6 +212,7 @@ void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& 
   deployed.step_time = step_time_of(scenario, pool, deployed);
   if (!takes_hardware_out(scenario.cost_model)) {
     deployed.gemm_peak = gemm_peak(*deployed.gpu, scenario.precision);
+    deployed.power = power_law(*deployed.gpu, scenario.precision);
   }
   deployed.notes = deployed.step_time->notes();
   if (deployed.gpu->memory_reported_is_nominal) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hw_models/kv_memory.h"
+#include "hw_models/power.h"
 #include "hw_models/step_time.h"
 #include "sim/engine/engine_rules.h"
 #include "sim/scenario/scenario.h"
@@ -20,7 +21,8 @@ struct PoolDeployment {
   std::shared_ptr<const StepTime> step_time;
   std::int64_t replicas = 1;
   std::int64_t gpus_per_replica = 1;
-  FlopsPerSecond gemm_peak;  // of one GPU at the precision that its GEMMs run in
+  FlopsPerSecond gemm_peak;       // of one GPU at the precision that its GEMMs run in
+  std::optional<PowerLaw> power;  // of one GPU; absent where the cost model has no hardware
   double usd_per_gpu_hour = 0;
   bool priced = false;
   std::vector<std::string> notes;  // assumptions a reader must know

@@ -43,6 +43,7 @@ PoolFacts facts_of(const PoolDeployment& pool) {
   facts.peak = pool.gemm_peak;
   // A cost model without hardware has no utilisation of it either.
   if (pool.gemm_peak.value > 0) facts.memory_bandwidth = pool.gpu->memory_bandwidth;
+  facts.power = pool.power;
   facts.kv_blocks_total = pool.rules.num_gpu_blocks - 1;
   facts.max_tokens = pool.rules.max_num_batched_tokens;
   facts.prefix_caching = pool.rules.enable_prefix_caching;

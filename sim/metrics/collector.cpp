@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "hw_models/check.h"
+#include "sim/metrics/energy.h"
 #include "sim/metrics/fleet_usage.h"
 #include "sim/metrics/request_log.h"
 #include "sim/metrics/saturation.h"
@@ -155,6 +156,8 @@ struct FleetTotals {
   std::int64_t output_tokens = 0, cached_tokens = 0, queried_tokens = 0;
   double usd_per_hour = 0;
   bool all_priced = true;
+  std::optional<double> joules = 0;        // absent: unknown of a pool
+  std::vector<std::vector<double>> watts;  // by pool and interval
 };
 
 std::vector<SloJudge> make_judges(const CollectorSetup& setup) {
@@ -173,8 +176,9 @@ std::vector<SloJudge> make_judges(const CollectorSetup& setup) {
 }
 
 std::vector<TimeseriesPoint> timeseries_of(const std::vector<std::vector<MeterInterval>>& by_pool,
-                                           const std::vector<PoolFacts>& pools, SimTime interval,
-                                           SimTime end) {
+                                           const std::vector<PoolFacts>& pools,
+                                           const std::vector<std::vector<double>>& watts,
+                                           SimTime interval, SimTime end) {
   std::vector<TimeseriesPoint> points;
   const std::size_t count = by_pool.empty() ? 0 : by_pool.front().size();
   for (std::size_t i = 0; i < count; ++i) {
@@ -196,6 +200,7 @@ std::vector<TimeseriesPoint> timeseries_of(const std::vector<std::vector<MeterIn
       point.running = static_cast<double>(sums.running) / length;
       point.kv_blocks_used = static_cast<double>(sums.kv_block_nanoseconds) / replica_time;
       point.busy = static_cast<double>(sums.busy) / replica_time;
+      if (!watts[p].empty()) point.watts = watts[p][i];
       points.push_back(point);
     }
   }
@@ -225,7 +230,9 @@ struct Collector::State {
   }
   PoolSection pool_section(std::size_t pool, const PoolMeter& meter, const FleetUsage& usage,
                            SimTime length) const;
-  FleetTotals add_up(const std::vector<PoolMeter>& meters, SimTime length, Summary& summary) const;
+  FleetTotals add_up(const std::vector<PoolMeter>& meters,
+                     const std::vector<std::vector<MeterInterval>>& intervals, SimTime length,
+                     SimTime end, Summary& summary) const;
   void fill_fleet(const FleetTotals& totals, SimTime length, Summary& summary) const;
   void fill_latency(const std::vector<PoolMeter>& meters, const GapHistogram& gaps, Result& result);
   void fill_lengths(Summary& summary) const;
@@ -338,6 +345,7 @@ PoolSection Collector::State::pool_section(std::size_t pool, const PoolMeter& me
     section.cost =
         cost_section(static_cast<double>(usage.gpus) * *facts.usd_per_gpu_hour, section.throughput);
   }
+  section.energy = energy_section(joules_of(facts.power, usage), usage, section.throughput);
   section.time_breakdown = time_breakdown(usage);
   section.memory = facts.memory;
   if (facts.step_time != nullptr) section.cost_model = facts.step_time->kind();
@@ -346,8 +354,9 @@ PoolSection Collector::State::pool_section(std::size_t pool, const PoolMeter& me
 }
 
 /// Fills summary.pools, latencies apart, and sums them up.
-FleetTotals Collector::State::add_up(const std::vector<PoolMeter>& meters, SimTime length,
-                                     Summary& summary) const {
+FleetTotals Collector::State::add_up(const std::vector<PoolMeter>& meters,
+                                     const std::vector<std::vector<MeterInterval>>& intervals,
+                                     SimTime length, SimTime end, Summary& summary) const {
   FleetTotals totals;
   totals.tally = tallies.back();
   for (std::size_t pool = 0; pool < meters.size(); ++pool) {
@@ -365,6 +374,13 @@ FleetTotals Collector::State::add_up(const std::vector<PoolMeter>& meters, SimTi
     }
     totals.all_priced = totals.all_priced && facts.usd_per_gpu_hour.has_value();
     if (section.cost) totals.usd_per_hour += section.cost->usd_per_hour;
+    const std::optional<double> joules = joules_of(facts.power, usage);
+    if (totals.joules && joules) {
+      *totals.joules += *joules;
+    } else {
+      totals.joules.reset();
+    }
+    totals.watts.push_back(interval_watts(facts.power, usage, intervals[pool], setup.window, end));
   }
   return totals;
 }
@@ -378,6 +394,7 @@ void Collector::State::fill_fleet(const FleetTotals& totals, SimTime length,
   summary.fleet = fleet_section(totals.usage);
   summary.cache = cache_section(totals.cached_tokens, totals.queried_tokens);
   if (totals.all_priced) summary.cost = cost_section(totals.usd_per_hour, summary.throughput);
+  summary.energy = energy_section(totals.joules, totals.usage, summary.throughput);
   summary.time_breakdown = time_breakdown(totals.usage);
   summary.memory = setup.pools.front().memory;
 }
@@ -446,7 +463,9 @@ Result Collector::finish(SimTime end, bool stopped_early, std::int64_t events_po
   result.events_popped = events_popped;
   Summary& summary = result.summary;
   summary.stopped_early = stopped_early;
-  const FleetTotals totals = state.add_up(meters_, length, summary);
+  std::vector<std::vector<MeterInterval>> intervals;
+  for (const PoolMeter& meter : meters_) intervals.push_back(meter.intervals(end));
+  const FleetTotals totals = state.add_up(meters_, intervals, length, end, summary);
   state.fill_fleet(totals, length, summary);
   state.fill_lengths(summary);
   state.fill_latency(meters_, totals.gaps, result);
@@ -454,11 +473,10 @@ Result Collector::finish(SimTime end, bool stopped_early, std::int64_t events_po
     auto section = judge.verdict(state.log, totals.gaps, judged_to, state.scratch);
     if (section) summary.slo.push_back(std::move(*section));
   }
-  std::vector<std::vector<MeterInterval>> intervals;
-  for (const PoolMeter& meter : meters_) intervals.push_back(meter.intervals(end));
   summary.saturated =
       is_saturated(summed(intervals), state.arrivals, window.interval, window.from, to);
-  result.timeseries = timeseries_of(intervals, state.setup.pools, window.interval, end);
+  result.timeseries =
+      timeseries_of(intervals, state.setup.pools, totals.watts, window.interval, end);
   return result;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "hw_models/kv_memory.h"
+#include "hw_models/power.h"
 #include "hw_models/step_time.h"
 #include "sim/metrics/meter.h"
 #include "sim/metrics/records.h"
@@ -25,6 +26,7 @@ struct PoolFacts {
   std::optional<MemoryPlan> memory;
   FlopsPerSecond peak;               // of one GPU at the GEMM precision; 0: no MFU
   BytesPerSecond memory_bandwidth;   // of one GPU, datasheet; 0: no MBU
+  std::optional<PowerLaw> power;     // of one GPU; absent: no energy
   std::int64_t kv_blocks_total = 0;  // per replica, null block left out
   std::int64_t max_tokens = 8192;    // of one iteration (max_num_batched_tokens)
   bool prefix_caching = false;

@@ -57,8 +57,12 @@ std::array<double, kCostGroups> group_seconds(const StepTime& price, const PoolM
 }
 
 /// Minimum HBM bytes of the window's iterations, all GPUs of the pool.
-double minimum_bytes(const StepTime& price, const PoolMeter& meter) {
-  if (meter.totals().iterations == 0) return 0;
+struct MinimumBytes {
+  double all = 0;
+  double kv = 0;  // read and written; the rest is weights
+};
+MinimumBytes minimum_bytes(const StepTime& price, const PoolMeter& meter) {
+  if (meter.totals().iterations == 0) return {};
   const BatchShape& sums = meter.totals().shape;
   const auto at = [&](std::int64_t tokens, std::int64_t rows) {
     BatchShape shape;
@@ -67,7 +71,8 @@ double minimum_bytes(const StepTime& price, const PoolMeter& meter) {
     return price.minimum_bytes(shape);
   };
   const double one_token = at(1, 0);
-  double bytes = sum_by_counts(meter, at);
+  const double weights = sum_by_counts(meter, at);
+  double bytes = weights;
 
   BatchShape decodes;
   decodes.tokens = 1;
@@ -76,7 +81,7 @@ double minimum_bytes(const StepTime& price, const PoolMeter& meter) {
   decodes.decode_window_context = sums.decode_window_context;
   bytes += price.minimum_bytes(decodes) - one_token;
 
-  if (sums.prefill_requests == 0) return bytes;
+  if (sums.prefill_requests == 0) return {bytes, bytes - weights};
   // One query is in each shape below; the others cost the same each. A window lets a chunk of q
   // queries see W - 1 + q keys: queries beyond the first stand as more chunks that see as many
   // keys.
@@ -88,8 +93,9 @@ double minimum_bytes(const StepTime& price, const PoolMeter& meter) {
   prefills.prefill_context = sums.prefill_context;
   prefills.prefill_requests = sums.prefill_requests;
   if (price.window() > 1) prefills.prefill_requests += more_queries / (price.window() - 1);
-  return bytes + price.minimum_bytes(prefills) - one_token +
-         static_cast<double>(more_queries) * one_query;
+  bytes +=
+      price.minimum_bytes(prefills) - one_token + static_cast<double>(more_queries) * one_query;
+  return {bytes, bytes - weights};
 }
 
 template <typename T>
@@ -116,6 +122,7 @@ void FleetUsage::add(const FleetUsage& other) {
   add_known(peak_flops, other.peak_flops);
   add_known(bytes, other.bytes);
   add_known(peak_bytes, other.peak_bytes);
+  kv_bytes += other.kv_bytes;
   kv_block_seconds += other.kv_block_seconds;
   if (other.kv_blocks_peak > kv_blocks_peak || kv_blocks_total == 0) {
     kv_blocks_peak = other.kv_blocks_peak;
@@ -158,7 +165,9 @@ FleetUsage usage_of(const PoolFacts& facts, const PoolMeter& meter, SimTime leng
     usage.peak_flops = facts.peak.value * usage.gpu_seconds;
   }
   if (priced && facts.memory_bandwidth.value > 0) {
-    usage.bytes = minimum_bytes(*facts.step_time, meter);
+    const MinimumBytes bytes = minimum_bytes(*facts.step_time, meter);
+    usage.bytes = bytes.all;
+    usage.kv_bytes = bytes.kv;
     usage.peak_bytes = facts.memory_bandwidth.value * usage.gpu_seconds;
   }
   if (priced) {

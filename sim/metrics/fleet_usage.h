@@ -22,6 +22,7 @@ struct FleetUsage {
   std::optional<double> flops = 0,
                         peak_flops = 0;  // useful / at the datasheet peak; absent: unknown
   std::optional<double> bytes = 0, peak_bytes = 0;  // minimum / at the datasheet bandwidth
+  double kv_bytes = 0;                              // of `bytes`: KV read and written
   double kv_block_seconds = 0;
   std::int64_t kv_blocks_peak = 0, kv_blocks_total = 0;
   std::int32_t kv_blocks_peak_replica = 0;

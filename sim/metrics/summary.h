@@ -79,6 +79,12 @@ struct CostSection {
   // Per request that GPUs completed; infinite where the window saw none.
   double usd_per_hour = 0, usd_per_request = 0, usd_per_million_output_tokens = 0;
 };
+/// Of the GPUs, idle ones included; not of hosts, switches and cooling.
+struct EnergySection {
+  // Per output token delivered and request completed; infinite where the window saw none.
+  double joules = 0, joules_per_output_token = 0, joules_per_request = 0;
+  double watts_per_gpu = 0;  // mean
+};
 /// Fractions of the measured GPU time; they add up to 1. Indexed by CostGroup, plus idle.
 struct TimeBreakdown {
   std::array<double, kCostGroups> groups{};
@@ -93,6 +99,7 @@ struct PoolSection {
   FleetSection fleet;
   std::optional<CacheSection> cache;
   std::optional<CostSection> cost;
+  std::optional<EnergySection> energy;
   std::optional<TimeBreakdown> time_breakdown;
   std::optional<MemoryPlan> memory;
   std::string cost_model;  // StepTime::kind()
@@ -112,6 +119,7 @@ struct Summary {
   FleetSection fleet;
   std::optional<CacheSection> cache;
   std::optional<CostSection> cost;
+  std::optional<EnergySection> energy;
   std::optional<TimeBreakdown> time_breakdown;
   std::optional<MemoryPlan> memory;  // of the first pool
   std::vector<PoolSection> pools;
@@ -133,6 +141,7 @@ struct TimeseriesPoint {
   double queue = 0, running = 0, kv_blocks_used = 0,
          busy = 0;  // fleet sums (queue, running), per replica (kv, busy)
   std::int32_t replicas = 0;
+  std::optional<double> watts;  // of the pool's GPUs
 };
 
 /// 0, 0.5 %, …, 100 % and the tail points of a latency, for the CDF.

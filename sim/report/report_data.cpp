@@ -75,7 +75,8 @@ Json timeseries_json(const std::vector<TimeseriesPoint>& points) {
                     {"running", point.running},
                     {"kv_blocks_used", point.kv_blocks_used},
                     {"busy", point.busy},
-                    {"replicas", point.replicas}});
+                    {"replicas", point.replicas},
+                    {"watts", point.watts ? Json(*point.watts) : Json(nullptr)}});
   return json;
 }
 
@@ -163,6 +164,10 @@ Json pools_json(const ReportInput& input) {
                 {"notes", std::move(notes)},
                 {"rules", rules_in_force(pool.rules)}};
     if (pool.priced) one["usd_per_gpu_hour"] = pool.usd_per_gpu_hour;
+    if (pool.power && pool.gpu && pool.gpu->power)
+      one["watts"] = {{"idle", pool.gpu->power->idle_watts},
+                      {"memory_bound", pool.gpu->power->memory_bound_watts},
+                      {"compute_bound", pool.gpu->power->compute_bound_watts}};
     json.push_back(std::move(one));
   }
   return json;
@@ -176,7 +181,7 @@ Json not_modelled(const Scenario& scenario) {
       "The router knows every replica's state exactly and at once; real routers see it late.",
       "Networks other than the tensor-parallel all-reduce inside a replica, and other tenants on "
       "the same machines.",
-      "Energy and power, thermal throttling, and clocks that change with load.",
+      "Power of hosts, switches and cooling; thermal throttling, and clocks that change with load.",
   };
   if (scenario.frontend.network == 0 && scenario.frontend.tokenize_base == 0 &&
       scenario.frontend.tokenize_per_token == 0)

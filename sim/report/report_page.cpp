@@ -323,6 +323,14 @@ std::string pool_facts(const Json& data, std::size_t index) {
   fact(out, "CUDA graphs", engine.at("enforce_eager").get<bool>() ? "off (enforce_eager)" : "on");
   if (pool.contains("usd_per_gpu_hour"))
     fact(out, "price of a GPU", money_text(pool.at("usd_per_gpu_hour").get<double>()) + " /h");
+  if (pool.contains("watts")) {
+    const auto watts = [&](const char* key) {
+      return number_text(pool.at("watts").at(key).get<double>());
+    };
+    fact(out, "power of a GPU",
+         fmt::format("{} W idle, {} W memory-bound, {} W compute-bound", watts("idle"),
+                     watts("memory_bound"), watts("compute_bound")));
+  }
   fact(out, "iteration times from", pool.at("cost_model").get<std::string>());
   return out + "</tbody></table></div>\n";
 }
@@ -370,6 +378,18 @@ std::string run_facts(const Json& data) {
     fact(out, "cost of a request", money_text(number_or_infinity(cost.at("usd_per_request"))));
     fact(out, "cost of a million output tokens",
          money_text(number_or_infinity(cost.at("usd_per_million_output_tokens"))));
+  }
+  if (summary.contains("energy")) {
+    const Json& energy = summary.at("energy");
+    const auto joules = [&](const char* key) {
+      return energy.at(key).is_number() ? number_text(energy.at(key).get<double>()) + " J"
+                                        : "not reached";
+    };
+    fact(out, "mean power of a GPU", number_text(energy.at("watts_per_gpu").get<double>()) + " W");
+    fact(out, "energy of an output token", joules("joules_per_output_token"));
+    fact(out, "energy of a request", joules("joules_per_request"));
+    fact(out, "energy of the GPUs",
+         number_text(energy.at("joules").get<double>() / 3.6e6, 4) + " kWh");
   }
   return out + "</tbody></table></div>\n";
 }

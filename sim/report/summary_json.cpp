@@ -59,6 +59,13 @@ Json cost_json(const CostSection& cost) {
           {"usd_per_million_output_tokens", finite_or_null(cost.usd_per_million_output_tokens)}};
 }
 
+Json energy_json(const EnergySection& energy) {
+  return {{"joules_per_output_token", finite_or_null(energy.joules_per_output_token)},
+          {"joules_per_request", finite_or_null(energy.joules_per_request)},
+          {"watts_per_gpu", energy.watts_per_gpu},
+          {"joules", energy.joules}};
+}
+
 Json time_json(const TimeBreakdown& time) {
   Json json = Json::object();
   for (int group = 0; group < kCostGroups; ++group)
@@ -87,6 +94,7 @@ void add_figures(Json& json, const Part& part, const Json* slo, const Json* real
   json["fleet"] = fleet_json(part.fleet);
   if (part.cache) json["cache"] = {{"prefix_hit_rate", part.cache->prefix_hit_rate}};
   if (part.cost) json["cost"] = cost_json(*part.cost);
+  if (part.energy) json["energy"] = energy_json(*part.energy);
   if (part.time_breakdown) json["time_breakdown"] = time_json(*part.time_breakdown);
   if (part.memory) json["memory_breakdown"] = memory_json(*part.memory);
 }

@@ -100,6 +100,17 @@ std::string cost_line(const Json& summary) {
                      money_text(number("usd_per_million_output_tokens")));
 }
 
+std::string energy_line(const Json& summary) {
+  if (!summary.contains("energy")) return "";
+  const Json& energy = summary.at("energy");
+  std::string text =
+      fmt::format("{} W a GPU on average", number_text(energy.at("watts_per_gpu").get<double>()));
+  if (energy.at("joules_per_output_token").is_number())
+    text += fmt::format(", {} J per output token",
+                        number_text(energy.at("joules_per_output_token").get<double>()));
+  return text;
+}
+
 std::string throughput_line(const Json& summary) {
   const Json& throughput = summary.at("throughput");
   std::string text = fmt::format("{} requests/s, {} output tokens/s",
@@ -126,6 +137,7 @@ std::string terminal_summary(const Json& data, const WallSection& wall, bool col
   add_line(out, "GPU time", time_line(summary));
   add_line(out, "memory", memory_line(summary));
   add_line(out, "cost", cost_line(summary));
+  add_line(out, "energy", energy_line(summary));
   const std::size_t probes =
       data.contains("headroom") ? data.at("headroom").at("probes").size() : 0;
   const std::size_t seeds = data.at("seeds").size();

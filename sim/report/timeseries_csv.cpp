@@ -33,7 +33,9 @@ std::string timeseries_csv(const std::vector<TimeseriesPoint>& points, const Rec
     };
     rate(point.prompt_tokens);
     rate(point.output_tokens);
-    fmt::format_to(std::back_inserter(out), ",{},{},\n", point.iterations, point.replicas);
+    fmt::format_to(std::back_inserter(out), ",{},{},", point.iterations, point.replicas);
+    if (point.watts) append_double(out, *point.watts);
+    out.push_back('\n');
   }
   return fmt::to_string(out);
 }

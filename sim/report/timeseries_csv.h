@@ -16,7 +16,8 @@ inline constexpr const char* kTimeseriesCsvHeader =
     "power_w\n";
 
 /// The whole file. Means are weighted by time; queue and running over the pool, KV blocks per
-/// replica. power_w is empty: there is no energy model yet. kv_use_fraction is empty where KV is
+/// replica. power_w is of the pool's GPUs and
+/// empty where it is unknown. kv_use_fraction is empty where KV is
 /// unlimited.
 std::string timeseries_csv(const std::vector<TimeseriesPoint>& points, const RecordNames& names);
 
