@@ -25,6 +25,8 @@ const char* role_name(WeightRole role) {
       return "vector";
     case WeightRole::expert_vector:
       return "expert_vector";
+    case WeightRole::narrow:
+      return "narrow";
   }
   return "";
 }

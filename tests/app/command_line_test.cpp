@@ -30,9 +30,10 @@ TEST_CASE("a command that does not exist is named, with the nearest one and all 
           "[app]") {
   const Answer typo = ask("rn scenarios/tiny-teaching.yaml");
   CHECK(typo.exit_code == 2);
-  CHECK(typo.text ==
-        "fleetsim: error: there is no command 'rn'; did you mean 'run'?; there are run, check, "
-        "schema, list, show, report, calibrate\n");
+  CHECK(typo.text.starts_with(
+      "fleetsim: error: there is no command 'rn'; did you mean 'run'?; there are run, check, "));
+  for (const char* command : {"breakdown", "calibrate", "report"})
+    CHECK(typo.text.find(command) != std::string::npos);
   const Answer later = ask("calibrate fit");
   CHECK(later.exit_code == 2);
   CHECK(later.text == "calibrate: error: there is no command 'fit'; there are bench\n");
