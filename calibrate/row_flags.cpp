@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <set>
 #include <tuple>
@@ -27,12 +26,13 @@ constexpr double kBoost = 1.10;
 /// quantisation 5 to 7 (12 us).
 constexpr double kLaunchNodes = 10;
 /// Collectives wait for each other and are long anyway: they are held to the fastest implementation
-/// of the same collective, or to the catalogue's all-reduce among as many GPUs (NCCL's shortest
-/// takes 2 to 3 times that). Eager ones take 5 to 12 times as long, graphs at most 2.
+/// of the same collective. Eager ones take 5 to 12 times as long, graphs at most 2.
 constexpr double kLaunchCollectives = 4;
 /// A call of this many times the fastest hides its launch behind the device's work: at 8 x 150 us
 /// vLLM's fp8-block rows agree with TensorRT-LLM's.
 constexpr double kLaunchReach = 8;
+/// A fastest call within this many times its datasheet time is slow because of its work.
+constexpr double kWorkReach = 4;
 constexpr double kStreamingShare = 1.0 / 3;
 /// A kernel with rows under the floor at this share of its sites is wrong altogether.
 constexpr double kWrongKernelShare = 0.25;
@@ -212,14 +212,6 @@ void flag_slow_streams(std::vector<Row>& rows, const GpuSpec& gpu) {
   });
 }
 
-/// The shortest all-reduce that the catalogue knows among so many GPUs or more; endless without.
-double least_all_reduce(const GpuSpec& gpu, double gpus) {
-  for (const AllReduceCurve& curve : gpu.all_reduce)
-    if (static_cast<double>(curve.gpus) >= gpus && !curve.points.empty())
-      return curve.points.front().second.value;
-  return std::numeric_limits<double>::infinity();
-}
-
 void flag_launch_bound(std::vector<Row>& rows, const GpuSpec& gpu) {
   struct Fastest {
     double seconds = 0;
@@ -237,7 +229,9 @@ void flag_launch_bound(std::vector<Row>& rows, const GpuSpec& gpu) {
     Fastest& known = fastest[implementation_of(row)];
     if (known.seconds > 0 && known.seconds <= row.seconds) continue;
     const DatasheetFloor floor = datasheet_floor(row.shape, gpu);
-    known = {row.seconds, std::max(floor.compute, floor.memory)};
+    const bool has_peak = floor.compute > 0 || !std::holds_alternative<GemmShape>(row.shape);
+    known = {row.seconds, has_peak ? std::max(floor.compute, floor.memory)
+                                   : row.seconds};  // nothing to judge by
     if (const auto* collective = std::get_if<CollectiveShape>(&row.shape)) {
       double& best = best_collective[{collective->collective, collective->gpus}];
       best = best > 0 ? std::min(best, row.seconds) : row.seconds;
@@ -249,11 +243,10 @@ void flag_launch_bound(std::vector<Row>& rows, const GpuSpec& gpu) {
     const auto* collective = std::get_if<CollectiveShape>(&row.shape);
     const double usual =
         collective != nullptr
-            ? kLaunchCollectives *
-                  std::min(best_collective[{collective->collective, collective->gpus}],
-                           least_all_reduce(gpu, collective->gpus))
+            ? kLaunchCollectives * best_collective[{collective->collective, collective->gpus}]
             : kLaunchNodes * gpu.gemm_floor.value;
-    const bool bound = known.seconds > usual && known.seconds > usual / 2 + 2 * known.floor;
+    const bool bound =
+        known.seconds > usual && known.seconds > usual / 2 + kWorkReach * known.floor;
     if (bound && row.seconds < kLaunchReach * known.seconds) row.flag = RowFlag::launch_bound;
   }
 }
