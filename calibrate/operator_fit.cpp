@@ -111,6 +111,8 @@ struct SiteOf {
     return {{s.query_heads, s.kv_heads}, "every fifth (query heads, KV heads) site"};
   }
   Site operator()(const PrefillAttentionShape& s) const {
+    if (s.decodes > 0)
+      return {{s.decodes, s.decode_context}, "every fifth (decodes, context) site"};
     return {{s.query_heads, s.kv_heads}, "every fifth (query heads, KV heads) site"};
   }
   Site operator()(const LatentDecodeShape& s) const {
@@ -336,6 +338,9 @@ RateLimits rate_limits(const OperatorShape& shape, const GpuSpec& gpu) {
   limits.bytes_per_second = gpu.memory_bandwidth.value;
   if (std::holds_alternative<CollectiveShape>(shape))
     limits.bytes_per_second = gpu.nvlink_per_direction ? gpu.nvlink_per_direction->value : 0;
+  // a decode in a mixed call counts its keys once a query head, most of which the cache serves
+  const auto* prefill = std::get_if<PrefillAttentionShape>(&shape);
+  if (prefill != nullptr && prefill->decodes > 0) limits.bytes_per_second = 0;
   limits.datasheet_bytes_per_second = limits.bytes_per_second;
   return limits;
 }
