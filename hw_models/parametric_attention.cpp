@@ -55,13 +55,14 @@ LogSurface fa2_prefill_surface(const OperatorFamily& family, double head_dim, co
   // a prompt's work is half of all row tiles as long as the longest: full with two tiles an SM
   const double full = 2 * gpu.sms * kFa2TileRows;
   for (double knot = kFa2TileRows; knot < full; knot *= 2) rows.knots.push_back(knot);
-  rows.knots.push_back(full);
+  // beyond, the floor goes on losing weight
+  for (const double more : {1.0, 4.0, 16.0, 64.0}) rows.knots.push_back(more * full);
   std::vector<double> ln_factor;
   for (const auto& [length, share] : kFa2ByLength) {
     for (const double row_count : rows.knots) {
       const double flops = 2 * head_dim * row_count * (length + 1);
       const double work = flops / family.flops_per_second;
-      const double seconds = family.floor_seconds + work / share * (full / row_count);
+      const double seconds = family.floor_seconds + work / share * std::max(1.0, full / row_count);
       ln_factor.push_back(std::log(seconds / (family.floor_seconds + work)));
     }
   }
