@@ -11,6 +11,7 @@
 
 #include "calibrate/aiconfigurator_tables.h"
 #include "calibrate/llmservingsim_tables.h"
+#include "calibrate/profile_rows.h"
 #include "calibrate/row_flags.h"
 #include "calibrate/vidur_tables.h"
 #include "hw_models/check.h"
@@ -66,6 +67,12 @@ const std::vector<Form>& forms() {
          return name ? NamedFile{true, name->gpu} : NamedFile{};
        },
        read_llmservingsim_table},
+      {TableOwner::profile, "profile", "our own measurements: fleetsim calibrate bench",
+       "as fleetsim",
+       [](const std::string& path) {
+         return NamedFile{fs::exists(fs::path(path) / "manifest.yaml"), ""};
+       },
+       read_profile_rows},
   };
   return table;
 }
@@ -86,8 +93,10 @@ class FileList {
     for (const std::string& path : paths) {
       std::error_code error;
       const fs::file_status status = fs::status(path, error);
-      if (fs::is_directory(status)) {
+      if (fs::is_directory(status) && form_.owner != TableOwner::profile) {
         add_folder(path);
+      } else if (fs::is_directory(status)) {  // a profile is a folder
+        add_named(path);
       } else if (fs::is_regular_file(status)) {
         add_named(path);
       } else {

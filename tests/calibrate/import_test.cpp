@@ -390,3 +390,27 @@ TEST_CASE("a measured folder that was changed by hand is refused") {
   Problems problems;
   CHECK_FALSE(read_measured_folder(scratch.path("nothing"), problems).has_value());
 }
+
+TEST_CASE("a profile of our own becomes rows of the same form") {
+  const ScratchFolder scratch;
+  write_synthetic_profile(scratch.path("profile"));
+  edit_file(scratch.path("profile/manifest.yaml"), "Synthetic GPU", "NVIDIA H200");
+  Problems problems;
+  const Import import =
+      import_tables(TableOwner::profile, {scratch.path("profile")}, h200(), problems);
+  INFO(problems.text());
+  REQUIRE(problems.empty());
+  bool gemm = false, decode = false, warm = false;
+  for (const MeasuredOperator& row : import.table.rows) {
+    CHECK(row.engine == "fleetsim-kernels");
+    gemm = gemm || std::holds_alternative<GemmShape>(row.shape);
+    decode = decode || std::holds_alternative<DecodeAttentionShape>(row.shape);
+    warm = warm || row.flag == RowFlag::warm_l2;
+  }
+  CHECK(gemm);
+  CHECK(decode);
+  CHECK(warm);
+  CHECK(import.files[0].without_shape.at("swap") == 1);
+  import_tables(TableOwner::profile, {scratch.path("profile")}, *find_gpu("h100"), problems);
+  CHECK(problems.text().find("was measured on") != std::string::npos);
+}

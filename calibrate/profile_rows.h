@@ -1,0 +1,21 @@
+#pragma once
+// Our own profile folders (fleetsim.profile/1) as measured operators.
+
+#include <string>
+#include <vector>
+
+#include "calibrate/imported_file.h"
+#include "calibrate/measured_table.h"
+#include "hw_models/gpu_spec.h"
+#include "hw_models/problems.h"
+
+namespace fleetsim {
+
+/// Adds the folder's rows to `rows`. Our attention kernels stand for fa2, whose design they follow;
+/// ragged batches by their mean context; rows measured warm are flagged. Ceilings, copies of blocks
+/// and swaps have no shape. Errors: all faults to `problems`: those of load_profile, and a profile
+/// of another GPU.
+ImportedFile read_profile_rows(const std::string& folder, const GpuSpec& gpu,
+                               std::vector<MeasuredOperator>& rows, Problems& problems);
+
+}  // namespace fleetsim
