@@ -232,6 +232,12 @@ void add_roofline(const Breakdown& b, std::vector<BreakdownChart>& charts) {
                                              {"roof_names", std::move(names)},
                                              {"points", std::move(points)},
                                              {"labels", std::move(labels)}});
+  Json decades = Json::array();  // the axis would choose uneven steps by itself
+  for (double at = 1e6; at < y_max; at *= 10)
+    if (at > y_min) decades.push_back(at);
+  for (Json& layer : spec.at("layer"))
+    if (layer.at("encoding").at("y").contains("axis"))
+      layer["encoding"]["y"]["axis"]["values"] = decades;
   set_parameter(spec, "x_min", x_min);
   set_parameter(spec, "x_max", x_max);
   set_parameter(spec, "y_min", y_min);

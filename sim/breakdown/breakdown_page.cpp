@@ -62,12 +62,12 @@ std::string tiles_html(const Breakdown& b) {
   std::string out;
   out += tile_html(
       "Decode iteration", duration_text(b.decode.time.value),
-      fmt::format("{} tokens/s\nMFU {}, MBU {}",
+      fmt::format("{} tokens/s\nMFU {}\nMBU {}",
                   number_text(static_cast<double>(b.question.batch) / b.decode.time.value),
                   percent_text(b.decode.mfu), percent_text(b.decode.mbu)));
   out += tile_html(
       "Prompt", duration_text(b.prefill.time.value),
-      fmt::format("{} tokens/s\nMFU {}, MBU {}",
+      fmt::format("{} tokens/s\nMFU {}\nMBU {}",
                   number_text(static_cast<double>(b.question.prompt) / b.prefill.time.value),
                   percent_text(b.prefill.mfu), percent_text(b.prefill.mbu)));
   out += tile_html("A decoded token", si_text(b.request.flops()) + "FLOP",
