@@ -123,6 +123,8 @@ ModelSpec read_model(const EmbeddedFile& embedded) {
   if (file.has("moe")) model.moe = read_experts(file.map("moe"));
   model.native_weight_format = read_format(file, "native_weight_format");
   model.native_expert_format = read_format(file, "native_expert_format");
+  if (file.has("routing_skew"))
+    model.routing_skew = file.quantity("routing_skew", Dimension::count).value;
   file.finish();
   CHECK(std::string(embedded.name) == model.name + ".yaml", model.name);
   CHECK(!model.index || model.latent, model.name);

@@ -45,7 +45,9 @@ struct ModelSpec {
   std::int64_t max_context = 0;  // max_position_embeddings: the default max_model_len
   bool tied_embeddings = false, gated_ffn = true, qkv_bias = false, qk_norm = false,
        attention_output_bias = false, ffn_bias = false, layer_norm_bias = false;
-  bool attention_sinks = false;   // gpt-oss: one learned logit a head
+  bool attention_sinks = false;  // gpt-oss: one learned logit a head
+  /// How unevenly text falls on the routed experts: exponent of a power law of their popularity.
+  double routing_skew = 0.8;
   bool fp8_block_scales = false;  // its fp8 checkpoint has a scale for every 128 x 128 weights
   std::int64_t position_embeddings = 0;          // learned positions (GPT-2, OPT), 0 for rotary
   std::int64_t window = 0, windowed_layers = 0;  // sliding window in tokens and on how many layers

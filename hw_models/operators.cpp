@@ -139,6 +139,7 @@ RowOperator gemm_of(const Context& c, const WeightGroup& group) {
   if (format && group.role != WeightRole::expert) {
     op.shape = GemmShape{*format, 1, n, k};
     op.family = c.family_for(op.shape);
+    if (*format == GemmFormat::nvfp4) op.age = c.plan.age.nvfp4_gemm;
   }
   return op;
 }
@@ -154,6 +155,10 @@ std::optional<RowOperator> fitted_experts(const Context& c, const RowOperator& g
   if (!format) return std::nullopt;
   ExpertsShape shape;
   shape.format = *format;
+  // Tensor-scaled fp8 experts were measured with FlashInfer's CUTLASS kernel alone, at a third of
+  // the rate of the Triton kernel that vLLM takes for them on Hopper; block scales are next to it.
+  if (c.gpu.architecture_sm == 90 && *format == GemmFormat::fp8)
+    shape.format = GemmFormat::fp8_block;
   shape.hidden = to_double(c.model.hidden);
   shape.ffn = to_double(e.expert_ffn * c.plan.ep / c.tp);
   shape.experts = to_double(e.experts);
@@ -164,6 +169,7 @@ std::optional<RowOperator> fitted_experts(const Context& c, const RowOperator& g
   op.shape = shape;
   op.family = c.family_for(op.shape);
   if (op.family == nullptr) return std::nullopt;
+  if (*format == GemmFormat::nvfp4) op.age = c.plan.age.nvfp4_gemm;
   op.name = "routed experts";
   op.flops_per_row += down.flops_per_row;
   op.bytes_per_row += down.bytes_per_row;
@@ -171,14 +177,27 @@ std::optional<RowOperator> fitted_experts(const Context& c, const RowOperator& g
   return op;
 }
 
-void add_all_reduce(const Context& c, const std::string& name, std::int64_t launches) {
+/// Messages up to this many bytes take the engine's own all-reduce, larger ones NCCL: the table
+/// CUSTOM_ALL_REDUCE_MAX_SIZES by architecture and ranks of vLLM's all_reduce_utils.py (from 0.10.2
+/// on), elsewhere max_size of its custom_all_reduce.py. At the limit NCCL takes over.
+double custom_all_reduce_limit(const GpuSpec& gpu, std::int64_t ranks) {
+  constexpr double kKiB = 1024, kMiB = 1024 * kKiB;
+  if (gpu.architecture_sm == 90)
+    return ranks <= 2 ? 64 * kMiB : ranks <= 4 ? 32 * kMiB : 256 * kKiB;
+  if (gpu.architecture_sm == 100) return ranks <= 4 ? 2 * kMiB : 1 * kMiB;
+  if (gpu.architecture_sm == 103) return 4 * kMiB;
+  return 8 * kMiB;
+}
+
+void add_all_reduce(const Context& c, const std::string& name, std::int64_t launches,
+                    double bytes_per_row) {
   if (c.tp == 1) return;
   const AllReduceCurve curve = all_reduce_curve(c.gpu, c.tp);
   RowOperator op;
   op.name = name;
   op.group = CostGroup::communication;
   op.launches = launches;
-  op.message_per_row = c.wide * to_double(c.model.hidden);
+  op.message_per_row = bytes_per_row;
   op.wire_per_row = op.message_per_row * 2 * to_double(c.tp - 1) / to_double(c.tp);
   op.curve = curve.points;
   op.source = curve.source;
@@ -188,7 +207,7 @@ void add_all_reduce(const Context& c, const std::string& name, std::int64_t laun
   op.family = c.family_for(custom);
   op.shape_beyond_limit = nccl;
   op.beyond_limit = c.family_for(nccl);
-  op.family_limit_bytes = c.plan.custom_all_reduce_limit_bytes;
+  op.family_limit_bytes = custom_all_reduce_limit(c.gpu, c.tp);
   if (op.beyond_limit == nullptr) op.family = nullptr;
   c.out->rows.push_back(std::move(op));
 }
@@ -202,6 +221,8 @@ void add_position_operators(const Context& c) {
     const auto stored = m.kv_bytes_per_token_per_layer(c.precision.kv_cache, c.tp);
     add_elementwise(c, "rope and kv write", m.layers,
                     2 * c.wide * rotary + c.wide * latent + to_double(stored.value));
+    // Queries and the latent are each put together from their rotary and other parts.
+    add_elementwise(c, "latent concatenation", 2 * m.layers, c.wide * (rotary + latent));
     add_elementwise(c, "latent norms", m.layers,
                     2 * c.wide * to_double(m.latent->q_lora_rank + m.latent->kv_lora_rank));
     return;
@@ -209,6 +230,8 @@ void add_position_operators(const Context& c) {
   const double query_key = (c.heads() + c.kv_heads()) * to_double(m.head_dim);
   const double kv_write = 2 * c.kv_heads() * to_double(m.head_dim) * (c.wide + kv_element);
   if (m.qk_norm) add_elementwise(c, "query and key norm", m.layers, 2 * c.wide * query_key);
+  // A norm over all heads needs the sum of squares of every rank: two fp32 numbers a token.
+  if (m.qk_norm_all_heads) add_all_reduce(c, "query and key norm all-reduce", m.layers, 8);
   if (m.position_embeddings == 0)
     add_elementwise(c, "rotary embedding", m.layers, 2 * c.wide * query_key, kEagerRotary);
   add_elementwise(c, "kv write", m.layers, kv_write);
@@ -244,6 +267,15 @@ void add_ffn_activation(const Context& c, const WeightGroup& group) {
                     per_row, c.model.gated_ffn ? kEagerActivation : EagerOperators{1, 1.0});
 }
 
+/// The same product in two launches of half the inputs each.
+void halve(RowOperator& op) {
+  op.launches *= 2;
+  op.flops_per_row /= 2;
+  op.bytes_fixed /= 2;
+  op.bytes_per_row /= 2;
+  if (auto* gemm = std::get_if<GemmShape>(&op.shape)) gemm->n /= 2;
+}
+
 const WeightGroup& named(const std::vector<WeightGroup>& groups, const std::string& name) {
   const auto found = std::find_if(groups.begin(), groups.end(),
                                   [&](const WeightGroup& group) { return group.name == name; });
@@ -270,7 +302,11 @@ void add_layers(const Context& c, const std::vector<WeightGroup>& groups) {
     }
     if (group.role == WeightRole::expert && experts_are_fitted) continue;
     if (op.family == nullptr) add_quantise(c, group);  // fitted products include it
-    if (group.name == "latent kv projection") op.name = "latent kv projection or absorption";
+    if (group.name == "latent kv projection") {
+      // Decode multiplies by its two halves apart, before and behind attention.
+      op.name = "latent kv projection or absorption";
+      halve(op);
+    }
     c.out->rows.push_back(std::move(op));
     add_ffn_activation(c, group);
     if (group.role == WeightRole::router) {
@@ -280,7 +316,7 @@ void add_layers(const Context& c, const std::vector<WeightGroup>& groups) {
     }
   }
   add_position_operators(c);
-  add_all_reduce(c, "tensor-parallel all-reduce", 2 * m.layers);
+  add_all_reduce(c, "tensor-parallel all-reduce", 2 * m.layers, c.wide * hidden);
 }
 
 /// Head, gather of the vocabulary shards and sampling, on the rows that need logits.
@@ -356,6 +392,7 @@ AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
     op.family = c.stand_in_for(op.shape);
     op.stands_in = op.family != nullptr;
   }
+  if (decode && element_bytes(kv) == 1) op.age = c.plan.age.fp8_kv_decode;
   if (const auto* chunks = std::get_if<PrefillAttentionShape>(&op.shape)) {
     PrefillAttentionShape mixed = *chunks;
     mixed.decodes = mixed.decode_context = 1;
@@ -424,6 +461,8 @@ const char* name_of(CostGroup group) {
 NumberFormat math_format(NumberFormat weights, NumberFormat activations, const GpuSpec& gpu) {
   if (weights == NumberFormat::fp32) return NumberFormat::fp32;
   if (element_bytes(weights) >= 2 || weights == NumberFormat::int4) return NumberFormat::bf16;
+  if (weights == NumberFormat::fp4 && activations == NumberFormat::fp8)
+    return gpu.has(NumberFormat::fp4) ? NumberFormat::fp8 : NumberFormat::bf16;
   return activations == weights && gpu.has(weights) ? weights : NumberFormat::bf16;
 }
 
@@ -446,7 +485,7 @@ OperatorShape with_rows(const RowOperator& op, const OperatorShape& one, double 
 }
 
 OperatorTime fitted_time(const RowOperator& op, double rows) {
-  if (op.beyond_limit != nullptr && op.message_per_row * rows > op.family_limit_bytes)
+  if (op.beyond_limit != nullptr && op.message_per_row * rows >= op.family_limit_bytes)
     return op.beyond_limit->time(work_of(with_rows(op, op.shape_beyond_limit, rows)));
   return op.family->time(work_of(with_rows(op, op.shape, rows)));
 }
@@ -484,6 +523,7 @@ double weight_bytes_read(const RowOperator& op, std::int64_t rows) {
 }
 
 std::optional<GemmFormat> gemm_format(NumberFormat stored, NumberFormat math, bool block_scales) {
+  if (math == NumberFormat::fp8 && stored == NumberFormat::fp4) return GemmFormat::w4a8;
   if (math == NumberFormat::fp8) return block_scales ? GemmFormat::fp8_block : GemmFormat::fp8;
   if (math == NumberFormat::fp4) return GemmFormat::nvfp4;
   if (math == NumberFormat::int8) return GemmFormat::int8;
@@ -504,7 +544,7 @@ LaunchCost launch_cost(const RowOperator& op, std::int64_t rows) {
   }
   if (op.family != nullptr) {
     const OperatorTime fitted = fitted_time(op, r);
-    cost.time = fitted.time;
+    cost.time = op.age * fitted.time;
     cost.provenance = fitted.provenance;
     return cost;
   }
@@ -526,7 +566,9 @@ LaunchCost launch_cost(const AttentionOperator& op, const AttentionLoad& load) {
   if (op.family != nullptr) {
     const OperatorFamily& family = load.decodes > 0 ? *op.mixed_family : *op.family;
     const OperatorTime fitted = family.time(work_of(loaded(op.shape, load)));
+    const Seconds floor{family.floor_seconds};
     cost.time = fitted.time;
+    if (fitted.time > floor) cost.time = floor + op.age * (fitted.time - floor);
     cost.provenance = fitted.provenance;
     if (op.stands_in && cost.provenance < Provenance::extrapolated)
       cost.provenance = Provenance::extrapolated;
@@ -552,7 +594,7 @@ OperatorList list_operators(const ModelSpec& model, const GpuSpec& gpu, const Pr
   const Context context{model, gpu, precision, plan, plan.tp, wide, &list};
   const std::vector<WeightGroup> groups = weight_groups(model, plan.tp);
   add_elementwise(context, "embedding", 1, 2 * wide * to_double(model.hidden));
-  add_all_reduce(context, "embedding all-reduce", 1);
+  add_all_reduce(context, "embedding all-reduce", 1, wide * to_double(model.hidden));
   add_layers(context, groups);
   add_head(context, groups.back());
   for (const bool decode : {true, false}) {

@@ -20,6 +20,13 @@ enum class CostGroup { gemm, attention, communication, elementwise, host_overhea
 inline constexpr int kCostGroups = 5;
 const char* name_of(CostGroup group);
 
+/// Time of a release's kernels over that of the kernels behind the fits (vLLM 0.24's), where they
+/// are known to differ; one value a release and GPU generation.
+struct KernelAge {
+  double fp8_kv_decode = 1;  // decode attention over an fp8 KV cache, beyond its floor
+  double nvfp4_gemm = 1;     // matrix products and experts in nvfp4
+};
+
 /// How an engine lays a model out in kernels on the GPUs of a replica, and what prices them.
 struct KernelPlan {
   std::int64_t tp = 1;
@@ -31,9 +38,7 @@ struct KernelPlan {
   /// kernel each; else as PyTorch's eager operators.
   bool fused = true;
   AttentionBackend attention_backend = AttentionBackend::fa3;
-  /// Messages up to this size take the engine's own all-reduce, larger ones NCCL: vLLM
-  /// custom_all_reduce.py, max_size = 8 MiB.
-  double custom_all_reduce_limit_bytes = 8.0 * 1024 * 1024;
+  KernelAge age;
   double routing_skew = 0;            // exponent of the experts' popularity; 0: uniform
   const FittedGpu* fitted = nullptr;  // absent: the roofline
 };
@@ -67,6 +72,7 @@ struct RowOperator {
 
   const OperatorFamily* family = nullptr;  // fitted: prices the launch instead
   OperatorShape shape;                     // of one row
+  double age = 1;                          // KernelAge: multiplies the fitted time
   double family_limit_bytes = 0;           // of a message, beyond which the next one prices it
   const OperatorFamily* beyond_limit = nullptr;
   OperatorShape shape_beyond_limit;
@@ -97,6 +103,7 @@ struct AttentionOperator {
 
   const OperatorFamily* family = nullptr;  // fitted: prices the launch instead
   OperatorShape shape;                     // DecodeAttentionShape, PrefillAttentionShape, latent
+  double age = 1;                          // KernelAge: multiplies the fitted time beyond the floor
   bool stands_in = false;  // the family is another one's (stand_ins): extrapolated at best
   /// Prefill: prices chunks and decodes in one call, where one kernel takes both.
   const OperatorFamily* mixed_family = nullptr;

@@ -64,7 +64,11 @@ Message activation_problem(const ModelSpec& m, const Precision& p) {
         "activations {} with weights {}: int4 is weight-only (W4A16); use bf16 or "
         "fp16 activations",
         activations, weights);
-  const bool native_experts = m.native_expert_format == p.activations && sixteen_bit(p.weights);
+  // Experts that are stored in fp4 multiply activations in fp4, or in fp8 (w4a8).
+  const bool fp4_experts = m.native_expert_format == NumberFormat::fp4;
+  const bool native_experts =
+      sixteen_bit(p.weights) && (m.native_expert_format == p.activations ||
+                                 (fp4_experts && p.activations == NumberFormat::fp8));
   if (p.weights != p.activations && !native_experts)
     return fmt::format("activations {} with weights {}: {} activations need {} weights",
                        activations, weights, activations, activations);

@@ -12,8 +12,7 @@
 namespace fleetsim {
 namespace {
 
-/// Host time of one launch, and of one CUDA-graph launch (kernels-and-cost-models §4.2: eager =
-/// max(device, host) with host = operators x about 5 us; graph: 1 launch).
+/// Host time of one CUDA-graph launch (kernels-and-cost-models §4.2: about 5 us a launch).
 constexpr double kLaunchSeconds = 5e-6;
 
 double to_double(std::int64_t n) { return static_cast<double>(n); }
@@ -50,7 +49,8 @@ StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& 
   plan.ep = sharding.ep;
   plan.fused = rules.fused;
   plan.attention_backend = rules.attention_backend.value_or(default_attention_backend(gpu));
-  plan.routing_skew = rules.routing_skew;
+  plan.age = rules.age;
+  plan.routing_skew = rules.routing_skew.value_or(model.routing_skew);
   plan.fitted = fitted;
   operators_ = list_operators(model, gpu, precision, plan);
   window_ = to_double(model.window);
@@ -61,8 +61,10 @@ StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& 
   // Full graphs cover uniform decode batches. Mixed batches run piecewise: attention is launched
   // between the captured pieces of each layer (engine-semantics §1.8).
   launch_graph_ = kLaunchSeconds;
-  launch_piecewise_ = kLaunchSeconds * to_double(2 * model.layers + 1);
-  launch_eager_ = kLaunchSeconds * to_double(operators_.launches());
+  const double eager = rules.host.per_eager_launch.value;
+  launch_piecewise_ =
+      kLaunchSeconds * to_double(model.layers + 1) + eager * to_double(model.layers);
+  launch_eager_ = eager * to_double(operators_.launches());
   compile_attention(max_tokens, model.max_context, plan);
   compile_sampled(max_tokens);
   compile_rows(max_tokens);

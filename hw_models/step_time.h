@@ -40,6 +40,10 @@ struct HostTime {
   // batch and 5 ms at one of 512.
   Seconds per_iteration{1e-3};
   Seconds per_request{4e-3 / 512};
+  /// Host time of a kernel that no CUDA graph launches for it: PyTorch's dispatcher and the glue of
+  /// compiled code between kernels. Fitted on first tokens and on what prefills cost decodes in
+  /// vLLM 0.10.2 and 0.19 on B200 (0.85 ms a layer with 13 to 19 kernels), see VALIDATION.md.
+  Seconds per_eager_launch{45e-6};
   /// GPU idle between two iterations even where the host runs ahead: tokens are sampled, handed
   /// over and the next graph is launched.
   Seconds between_iterations{0};
@@ -55,7 +59,8 @@ struct LaunchRules {
   std::vector<std::int64_t>
       capture_sizes;  // ascending token counts with a CUDA graph; engine_rules fills it
   HostTime host;
-  double routing_skew = 0;  // KernelPlan::routing_skew
+  KernelAge age;
+  std::optional<double> routing_skew;  // KernelPlan::routing_skew; absent: the model's own
 };
 
 /// What vLLM takes by itself: FlashAttention 3 on Hopper, TensorRT-LLM's kernels (through

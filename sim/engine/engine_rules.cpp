@@ -34,6 +34,7 @@ constexpr Release kReleases[] = {
 constexpr std::int64_t kAsyncByDefault = 20251229;
 constexpr std::int64_t kReserveFullIsl = 20260324;
 constexpr std::int64_t kGraphsInsideBudget = 20260401;
+constexpr std::int64_t kKernelsOf2026 = 20251101;  // no measured row between 0.10.2 and 0.11.2
 constexpr std::int64_t kUnhashedFirst = 20260601;
 constexpr std::int64_t kWatermark = 20260611;
 constexpr std::int64_t kVictimUnscheduled =
@@ -101,6 +102,16 @@ std::optional<AttentionBackend> attention_backend(EngineSettings::Attention aske
   return std::nullopt;
 }
 
+// Kernels of old releases against those that the fits are of. Fitted on the closed-loop
+// Llama-3.3-70B rows of vLLM 0.10.2 (decode over fp8 KV on H100, nvfp4 on B200); see VALIDATION.md.
+KernelAge kernel_age(std::int64_t date, const GpuSpec& gpu) {
+  KernelAge age;
+  if (date >= kKernelsOf2026) return age;
+  if (gpu.architecture_sm == 90) age.fp8_kv_decode = 1.9;
+  if (gpu.architecture_sm == 100) age.nvfp4_gemm = 1.2;
+  return age;
+}
+
 // Reads one setting, with its default, and reports a value outside its range.
 struct SettingReader {
   const SourceMap& source;
@@ -148,10 +159,11 @@ const std::vector<SchedulerRow>& scheduler_table() {
 
 std::vector<std::int64_t> capture_sizes(std::int64_t version_date, std::int64_t max_num_seqs,
                                         std::int64_t max_num_batched_tokens,
-                                        bool data_centre_blackwell) {
+                                        bool data_centre_blackwell,
+                                        std::optional<std::int64_t> largest_asked) {
   const bool wide_steps = version_date >= kLargeCaptureSizes;
   const std::int64_t cap = wide_steps && data_centre_blackwell ? 1024 : 512;
-  std::int64_t largest = std::min(2 * max_num_seqs, cap);
+  std::int64_t largest = largest_asked.value_or(std::min(2 * max_num_seqs, cap));
   if (wide_steps) largest = std::min(largest, max_num_batched_tokens);
   std::vector<std::int64_t> sizes;
   for (const std::int64_t size : {1, 2, 4}) {
@@ -231,6 +243,7 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
                                           " is sm_" + std::to_string(gpu.architecture_sm));
   }
   rules.routing_skew = settings.routing_skew;
+  rules.kernel_age = kernel_age(rules.version_date, gpu);
   rules.priority_policy = settings.scheduling_policy == EngineSettings::SchedulingPolicy::priority;
   rules.gpu_memory_utilization = settings.gpu_memory_utilization.value_or(
       rules.version_date >= kGraphsInsideBudget ? 0.92 : 0.9);
@@ -253,7 +266,8 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
   if (!rules.enforce_eager) {
     rules.capture_sizes =
         capture_sizes(rules.version_date, rules.max_num_seqs, rules.max_num_batched_tokens,
-                      gpu.data_centre && gpu.architecture_sm >= 100 && gpu.architecture_sm < 110);
+                      gpu.data_centre && gpu.architecture_sm >= 100 && gpu.architecture_sm < 110,
+                      settings.max_cudagraph_capture_size);
   }
   return rules;
 }

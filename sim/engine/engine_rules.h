@@ -38,9 +38,10 @@ struct EngineRules {
   std::vector<std::int64_t> capture_sizes;
   bool fused_kernels = true;
   std::optional<AttentionBackend> attention_backend;  // absent: the engine's own choice
-  double routing_skew = 0;
-  HostTime host;                               // of this version
-  std::int64_t window_blocks_per_request = 0;  // fixed reserve of sliding-window layers
+  std::optional<double> routing_skew;                 // absent: the model's
+  KernelAge kernel_age;                               // of this version on this GPU
+  HostTime host;                                      // of this version
+  std::int64_t window_blocks_per_request = 0;         // fixed reserve of sliding-window layers
 };
 
 /// One dated rule, for `fleetsim list policies` and the report's assumptions.
@@ -65,6 +66,7 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
 /// CUDA-graph capture sizes in tokens (engine-semantics §1.8).
 std::vector<std::int64_t> capture_sizes(std::int64_t version_date, std::int64_t max_num_seqs,
                                         std::int64_t max_num_batched_tokens,
-                                        bool data_centre_blackwell);
+                                        bool data_centre_blackwell,
+                                        std::optional<std::int64_t> largest_asked = {});
 
 }  // namespace fleetsim

@@ -144,7 +144,8 @@ struct Parallelism {
 struct EngineSettings {
   std::string scheduler = "vllm-v1";
   std::string version = "2026-08";  // a release ("0.10") or a date ("2026-08")
-  std::optional<std::int64_t> max_num_seqs, max_num_batched_tokens, block_size, max_model_len;
+  std::optional<std::int64_t> max_num_seqs, max_num_batched_tokens, block_size, max_model_len,
+      max_cudagraph_capture_size;
   std::optional<std::int64_t> num_gpu_blocks_override;  // includes the null block
   std::optional<Bytes> kv_cache_memory_bytes;
   std::optional<double> gpu_memory_utilization, watermark;
@@ -153,7 +154,7 @@ struct EngineSettings {
       enable_chunked_prefill, enforce_eager, fusion;
   enum class Attention { automatic, naive, fa2, fa3, trtllm };
   Attention attention_backend = Attention::automatic;
-  double routing_skew = 0;  // exponent of the routed experts' popularity; 0: uniform
+  std::optional<double> routing_skew;  // exponent of the experts' popularity; 0: uniform
   enum class SchedulingPolicy { fcfs, priority };
   SchedulingPolicy scheduling_policy = SchedulingPolicy::fcfs;
 };

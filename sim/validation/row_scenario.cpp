@@ -100,11 +100,12 @@ void add_engine(const ServingRecipe& recipe, const ServiceRow& row, std::string&
   setting("max_num_batched_tokens", recipe.max_num_batched_tokens);
   setting("max_model_len", recipe.max_model_len);
   setting("block_size", recipe.block_size);
+  setting("max_cudagraph_capture_size", recipe.max_cudagraph_capture_size);
   setting("gpu_memory_utilization", recipe.gpu_memory_utilization);
   setting("enable_prefix_caching", recipe.prefix_caching);
   setting("async_scheduling", recipe.async_scheduling);
-  if (recipe.stream_interval > 1)
-    append(yaml, "frontend: {{stream_interval: {}}}\n", recipe.stream_interval);
+  append(yaml, "frontend: {{stream_interval: {}, tokenize: {{base: {}, per_token: {}}}}}\n",
+         recipe.stream_interval, recipe.api_base, recipe.api_per_token);
   yaml += "outputs: {requests: false, timeseries: false}\n";
 }
 

@@ -49,11 +49,12 @@ void set_precision(const ServiceRow& row, ServingRecipe& recipe) {
   if (row.precision == "fp8" || row.precision == "FP8") {
     recipe.weights = recipe.activations = "fp8";
   } else if (row.precision == "int4") {
-    recipe.weights = "int4";
+    // the published checkpoint of Kimi: int4 experts, the rest in 16 bits
+    if (!row.model.starts_with("kimi")) recipe.weights = "int4";
   } else if (row.precision == "fp4") {
     if (row.model.starts_with("gpt-oss")) {
       // mxfp4 is how its makers store the experts; everything else is bf16
-      if (blackwell) recipe.activations = "bf16";
+      if (blackwell) recipe.activations = "fp8";  // VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1
     } else {
       recipe.weights = "fp4";
       recipe.activations = blackwell ? "fp4" : "bf16";
@@ -83,6 +84,7 @@ void inferencex_gpt_oss(const ServiceRow& row, ServingRecipe& recipe) {
   recipe.max_num_batched_tokens = 8192;
   recipe.gpu_memory_utilization = 0.9;
   recipe.async_scheduling = true;
+  recipe.max_cudagraph_capture_size = 2048;
   if (row.gpu == "b200") {
     recipe.kv_cache = "fp8";
     recipe.max_num_seqs = 512;
