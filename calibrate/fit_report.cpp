@@ -33,10 +33,11 @@ std::string fit_report(const GpuFit& fit) {
       fmt::format_to(out, "   {}\n", family.source);
       continue;
     }
+    const bool blind = quality.held_out_rows > 0;
     fmt::format_to(out, " {:>7} {:>7}   {:>7} {:>7} {:>7}\n", share_text(quality.median_error),
                    share_text(quality.p90_error), quality.held_out_rows,
-                   share_text(quality.held_out_median_error),
-                   share_text(quality.held_out_p90_error));
+                   blind ? share_text(quality.held_out_median_error) : "-",
+                   blind ? share_text(quality.held_out_p90_error) : "-");
   }
   for (const FittedFamily& family : fit.families) {
     other += family.rows_of_other_kernels;

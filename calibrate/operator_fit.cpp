@@ -149,6 +149,19 @@ std::vector<LogSurface::Axis> trimmed(std::vector<LogSurface::Axis> axes,
   return axes;
 }
 
+/// Behind the last measured knot of a line along the last axis the surface is flat, which also
+/// keeps files small.
+LogSurface flat_tails(const LogSurface& surface) {
+  std::vector<double> ln_factor = surface.ln_factor();
+  const std::size_t row = surface.axes().back().knots.size();
+  for (std::size_t begin = 0; begin < ln_factor.size(); begin += row) {
+    std::size_t known = row;
+    while (known > 1 && surface.measured()[begin + known - 1] == 0) --known;
+    for (std::size_t i = known; i < row; ++i) ln_factor[begin + i] = ln_factor[begin + i - 1];
+  }
+  return {surface.axes(), std::move(ln_factor), surface.measured()};
+}
+
 LogSurface monotone(const std::string& name, LogSurface surface, const OperatorFamily& family) {
   const std::vector<std::size_t> along = monotone_axes(name);
   if (along.empty()) return surface;
@@ -188,7 +201,7 @@ OperatorFamily family_from(const std::string& name, const std::vector<FitRow>& r
   std::vector<SurfacePoint> points;
   for (const FitRow& row : rows)
     points.push_back({row.work.at, std::log(row.seconds / family.base_seconds(row.work))});
-  family.surface = monotone(name, fit_surface(points, axes, {}), family);
+  family.surface = monotone(name, flat_tails(fit_surface(points, axes, {})), family);
   round_as_in_file(family);
   return family;
 }

@@ -59,14 +59,6 @@ std::string quoted(const std::string& text) {
   return fmt::format("\"{}\"", text);
 }
 
-/// How many knots at the end of the row that ends before `end` are not measured.
-std::size_t unmeasured_tail(const LogSurface& surface, std::size_t end) {
-  const std::size_t row = surface.axes().back().knots.size();
-  std::size_t tail = 0;
-  while (tail < row && surface.measured()[end - 1 - tail] == 0) ++tail;
-  return tail;
-}
-
 void write_surface(const LogSurface& surface, fmt::memory_buffer& into) {
   const auto out = std::back_inserter(into);
   if (surface.axes().empty()) return;
@@ -76,18 +68,14 @@ void write_surface(const LogSurface& surface, fmt::memory_buffer& into) {
                    fmt::join(axis.knots, " "));
   fmt::format_to(out, "    ln_factor: |\n");
   const std::size_t row = surface.axes().back().knots.size();
-  for (std::size_t begin = 0; begin < surface.ln_factor().size(); begin += row) {
-    const std::size_t known = row - unmeasured_tail(surface, begin + row);
-    fmt::format_to(out, "     ");
-    for (std::size_t i = 0; i < row; ++i) {
-      if (i > 0 && i >= known) {
-        fmt::format_to(out, " ?");
-        continue;
-      }
-      fmt::format_to(out, " {}{}", std::lround(surface.ln_factor()[begin + i] / kThousandth),
-                     surface.measured()[begin + i] != 0 ? "" : "?");
-    }
-    fmt::format_to(out, "\n");
+  long before = 0;
+  for (std::size_t i = 0; i < surface.ln_factor().size(); ++i) {
+    const long thousandths = std::lround(surface.ln_factor()[i] / kThousandth);
+    const bool measured = surface.measured()[i] != 0, first = i % row == 0;
+    fmt::format_to(out, "{}", first ? "      " : " ");
+    if (measured || first || thousandths != before) fmt::format_to(out, "{}", thousandths);
+    fmt::format_to(out, "{}{}", measured ? "" : "?", i % row + 1 == row ? "\n" : "");
+    before = thousandths;
   }
 }
 
@@ -208,10 +196,6 @@ void round_as_in_file(OperatorFamily& family) {
   std::vector<double> ln_factor = family.surface.ln_factor();
   for (double& value : ln_factor)
     value = kThousandth * static_cast<int>(std::lround(value / kThousandth));
-  const std::size_t row = family.surface.axes().back().knots.size();
-  for (std::size_t end = row; end <= ln_factor.size(); end += row)
-    for (std::size_t i = end - unmeasured_tail(family.surface, end); i < end; ++i)
-      if (i % row > 0) ln_factor[i] = ln_factor[i - 1];
   family.surface = {family.surface.axes(), std::move(ln_factor), family.surface.measured()};
 }
 

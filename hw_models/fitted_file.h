@@ -3,7 +3,7 @@
 // and what is linked into the program. Surfaces stand in few long texts, so that reading a file
 // takes milliseconds: integers in thousandths of a neper (0.1 % of a time), a line for each row of
 // the last axis, `?` behind those that no measurement supports;
-// where a line ends without measurements, a mere `?` repeats the number before it.
+// a mere `?` repeats the number before it.
 
 #include <string>
 #include <string_view>
