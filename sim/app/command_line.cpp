@@ -18,6 +18,7 @@
 #include "sim/app/calibrate_command.h"
 #include "sim/app/calibrate_fit.h"
 #include "sim/app/calibrate_import.h"
+#include "sim/app/calibrate_transfer.h"
 #include "sim/app/run_command.h"
 #include "sim/app/scenario_argument.h"
 #include "sim/app/validate_command.h"
@@ -184,11 +185,11 @@ void add_import(CLI::App& calibrate, ImportOptions& options, Action& action) {
 }
 
 void add_fit(CLI::App& calibrate, FitOptions& options, Action& action) {
-  CLI::App& command =
-      add_command(calibrate, "fit",
-                  "Fit times of operators to measurements and show how well they are met, on sites\n"
-                  "that the fit has not seen, too. The file holds smooth curves, no rows.",
-                  "fleetsim calibrate fit measured/h200 --gpu h200 --out h200-sxm.yaml");
+  CLI::App& command = add_command(
+      calibrate, "fit",
+      "Fit times of operators to measurements and show how well they are met, on sites\n"
+      "that the fit has not seen, too. The file holds smooth curves, no rows.",
+      "fleetsim calibrate fit measured/h200 --gpu h200 --out h200-sxm.yaml");
   command.add_option("FOLDER", options.folders, "folders that `fleetsim calibrate import` wrote")
       ->required();
   command.add_option("--gpu", options.gpu, "whose operators; as `fleetsim list gpus` gives it")
@@ -196,6 +197,24 @@ void add_fit(CLI::App& calibrate, FitOptions& options, Action& action) {
   command.add_option("--out", options.out, "file to write (default: only the report)");
   command.add_flag("--force", options.force, "overwrite the file");
   command.callback([&] { action = [&options] { return fit_command(options); }; });
+}
+
+void add_transfer(CLI::App& calibrate, TransferOptions& options, Action& action) {
+  CLI::App& command = add_command(
+      calibrate, "transfer",
+      "Operator times of a GPU that nobody measured, from the fit of another: floors and surfaces\n"
+      "are kept, rates follow the GPUs' ceilings, and what the GPU cannot run is left out.",
+      "fleetsim calibrate transfer --from h200-sxm --to h100-sxm --out h100-sxm.yaml");
+  command.add_option("--from", options.from, "GPU with a fit")->required();
+  command.add_option("--to", options.to, "GPU to make one for")->required();
+  command.add_option(
+      "--anchors", options.anchors,
+      "folder of `calibrate import` with rows of that GPU: families with 40 or more\n"
+      "get their floor and rates from them");
+  command.add_option("--measured", options.measured, "such a folder to score the transfer on");
+  command.add_option("--out", options.out, "file to write (default: only the report)");
+  command.add_flag("--force", options.force, "overwrite the file");
+  command.callback([&] { action = [&options] { return transfer_command(options); }; });
 }
 
 void add_bench(CLI::App& calibrate, CalibrateOptions& options, Action& action) {
@@ -339,6 +358,7 @@ int run_command_line(int argc, const char* const* argv) {
   CalibrateOptions calibrate_options;
   ImportOptions import_options;
   FitOptions fit_options;
+  TransferOptions transfer_options;
   ValidateOptions validate_options;
   BreakdownOptions breakdown_options;
   std::string name;
@@ -364,6 +384,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_bench(calibrate, calibrate_options, action);
   add_import(calibrate, import_options, action);
   add_fit(calibrate, fit_options, action);
+  add_transfer(calibrate, transfer_options, action);
   add_validate(app, validate_options, action);
   add_breakdown(app, breakdown_options, action);
   try {
