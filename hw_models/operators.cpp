@@ -4,6 +4,8 @@
 
 #include "hw_models/operators.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -107,6 +109,7 @@ bool block_scaled_fp8(const ModelSpec& model) { return model.fp8_block_scales; }
 NumberFormat stored_format(const Context& c, WeightRole role) {
   const NumberFormat weights = c.precision.weights;
   const bool sixteen_bit = weights == NumberFormat::fp16 || weights == NumberFormat::bf16;
+  if (role == WeightRole::expert && c.precision.experts) return *c.precision.experts;
   if (role == WeightRole::expert && sixteen_bit)
     return c.model.native_expert_format.value_or(weights);
   if (role == WeightRole::matrix || role == WeightRole::expert) return weights;
@@ -229,7 +232,11 @@ void add_position_operators(const Context& c) {
   }
   const double query_key = (c.heads() + c.kv_heads()) * to_double(m.head_dim);
   const double kv_write = 2 * c.kv_heads() * to_double(m.head_dim) * (c.wide + kv_element);
-  if (m.qk_norm) add_elementwise(c, "query and key norm", m.layers, 2 * c.wide * query_key);
+  if (m.qk_norm && m.qk_norm_all_heads && !c.plan.fused_all_heads_norm)
+    add_elementwise(c, "query and key norm", 2 * kEagerNorm.launches * m.layers,
+                    kEagerNorm.traffic * c.wide * query_key / to_double(kEagerNorm.launches));
+  else if (m.qk_norm)
+    add_elementwise(c, "query and key norm", m.layers, 2 * c.wide * query_key);
   // A norm over all heads needs the sum of squares of every rank: two fp32 numbers a token.
   if (m.qk_norm_all_heads) add_all_reduce(c, "query and key norm all-reduce", m.layers, 8);
   if (m.position_embeddings == 0)
@@ -436,7 +443,10 @@ void add_notes(const Context& c) {
   if (c.tp > 1)
     note("all-reduce among " + std::to_string(c.tp) + " x " + gpu + ": " +
          all_reduce_curve(c.gpu, c.tp).source);
-  if (c.model.moe) note("experts: uniform routing assumed");
+  if (c.model.moe)
+    note(c.plan.routing_skew > 0
+             ? fmt::format("experts: popularity by a power law of exponent {}", c.plan.routing_skew)
+             : "experts: uniform routing");
 }
 
 }  // namespace

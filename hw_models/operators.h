@@ -38,6 +38,9 @@ struct KernelPlan {
   /// kernel each; else as PyTorch's eager operators.
   bool fused = true;
   AttentionBackend attention_backend = AttentionBackend::fa3;
+  /// The norm over all heads' queries and keys (MiniMax) as one kernel; else as eager operators,
+  /// for queries and for keys. vLLM's pass fuse_minimax_qk_norm.
+  bool fused_all_heads_norm = true;
   KernelAge age;
   double routing_skew = 0;            // exponent of the experts' popularity; 0: uniform
   const FittedGpu* fitted = nullptr;  // absent: the roofline

@@ -15,6 +15,9 @@ struct Precision {
   NumberFormat weights = NumberFormat::bf16;
   NumberFormat activations = NumberFormat::bf16;
   NumberFormat kv_cache = NumberFormat::bf16;
+  /// Of the routed experts, where a checkpoint quantises them alone; absent: as they are published
+  /// under 16-bit weights, else as the weights.
+  std::optional<NumberFormat> experts;
 };
 
 const char* name_of(NumberFormat format);

@@ -52,6 +52,8 @@ Message activation_problem(const ModelSpec& m, const Precision& p) {
   const std::string weights = name_of(p.weights), activations = name_of(p.activations);
   const bool fp32_weights = p.weights == NumberFormat::fp32;
   const bool fp32_activations = p.activations == NumberFormat::fp32;
+  if (p.experts && !m.moe)
+    return fmt::format("experts {}: {} has no routed experts", name_of(*p.experts), m.name);
   if (fp32_weights != fp32_activations)
     return fmt::format("weights {} with activations {}: fp32 runs only with fp32", weights,
                        activations);
@@ -65,10 +67,11 @@ Message activation_problem(const ModelSpec& m, const Precision& p) {
         "fp16 activations",
         activations, weights);
   // Experts that are stored in fp4 multiply activations in fp4, or in fp8 (w4a8).
-  const bool fp4_experts = m.native_expert_format == NumberFormat::fp4;
+  const auto experts = p.experts ? p.experts : m.native_expert_format;
+  const bool fp4_experts = experts == NumberFormat::fp4;
   const bool native_experts =
-      sixteen_bit(p.weights) && (m.native_expert_format == p.activations ||
-                                 (fp4_experts && p.activations == NumberFormat::fp8));
+      sixteen_bit(p.weights) &&
+      (experts == p.activations || (fp4_experts && p.activations == NumberFormat::fp8));
   if (p.weights != p.activations && !native_experts)
     return fmt::format("activations {} with weights {}: {} activations need {} weights",
                        activations, weights, activations, activations);

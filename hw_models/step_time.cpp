@@ -40,7 +40,7 @@ StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& 
   async_ = rules.async_scheduling;
   host_fixed_ = rules.host.per_iteration.value;
   host_per_request_ = rules.host.per_request.value;
-  between_ = rules.host.between_iterations.value;
+  between_per_request_ = rules.host.between_per_request.value;
   CHECK(std::is_sorted(rules_.capture_sizes.begin(), rules_.capture_sizes.end()), "capture sizes");
   if (!rules_.enforce_eager && !rules_.capture_sizes.empty())
     largest_graph_ = rules_.capture_sizes.back();
@@ -50,6 +50,7 @@ StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& 
   plan.fused = rules.fused;
   plan.attention_backend = rules.attention_backend.value_or(default_attention_backend(gpu));
   plan.age = rules.age;
+  plan.fused_all_heads_norm = rules.fused_all_heads_norm;
   plan.routing_skew = rules.routing_skew.value_or(model.routing_skew);
   plan.fitted = fitted;
   operators_ = list_operators(model, gpu, precision, plan);

@@ -44,9 +44,11 @@ struct HostTime {
   /// compiled code between kernels. Fitted on first tokens and on what prefills cost decodes in
   /// vLLM 0.10.2 and 0.19 on B200 (0.85 ms a layer with 13 to 19 kernels), see VALIDATION.md.
   Seconds per_eager_launch{45e-6};
-  /// GPU idle between two iterations even where the host runs ahead: tokens are sampled, handed
-  /// over and the next graph is launched.
-  Seconds between_iterations{0};
+  /// GPU idle between two iterations even where the host runs ahead, for each request: inputs of
+  /// the next iteration follow from the tokens of this one. Fitted on what decode times of
+  /// closed-loop rows grow with the number of clients beyond the operators, 0.10.2 to 0.19: 6 to 23
+  /// us a request on Llama-3.3-70B and gpt-oss-120b.
+  Seconds between_per_request{12e-6};
 };
 
 /// Rules of the engine that decide what is launched.
@@ -60,6 +62,7 @@ struct LaunchRules {
       capture_sizes;  // ascending token counts with a CUDA graph; engine_rules fills it
   HostTime host;
   KernelAge age;
+  bool fused_all_heads_norm = true;    // KernelPlan::fused_all_heads_norm
   std::optional<double> routing_skew;  // KernelPlan::routing_skew; absent: the model's own
 };
 
@@ -197,7 +200,7 @@ class StepTime {
   std::int64_t largest_graph_ = 0;  // tokens; 0 without CUDA graphs
   double launch_graph_ = 0, launch_piecewise_ = 0, launch_eager_ = 0;
   double window_ = 0;
-  double host_fixed_ = 0, host_per_request_ = 0, between_ = 0;
+  double host_fixed_ = 0, host_per_request_ = 0, between_per_request_ = 0;
   double mixed_saving_ = 0;  // a call less where chunks and decodes share one
   bool async_ = true, linear_ = false, has_windowed_ = false, one_kernel_ = false;
   Seconds base_, per_token_, per_context_token_;
@@ -250,15 +253,16 @@ inline double StepTime::attention_seconds(const BatchShape& shape) const {
 /// What the host adds: scheduling, and launches where the GPU waits for them.
 inline double StepTime::host_seconds(const BatchShape& shape, double device) const {
   const double requests = static_cast<double>(shape.decode_requests + shape.prefill_requests);
+  const double between = between_per_request_ * requests;
   const double scheduling = host_fixed_ + host_per_request_ * requests;
   double launching = launch_eager_;
   if (shape.tokens <= largest_graph_)
     launching = shape.prefill_requests > 0 ? launch_piecewise_ : launch_graph_;
   if (async_) {
     const double host = scheduling + launching;
-    return between_ + (host > device ? host - device : 0);
+    return between + (host > device ? host - device : 0);
   }
-  return between_ + scheduling + (launching > device ? launching - device : 0);
+  return between + scheduling + (launching > device ? launching - device : 0);
 }
 
 inline Price StepTime::price(const BatchShape& shape) const {

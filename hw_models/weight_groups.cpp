@@ -159,6 +159,7 @@ std::vector<WeightGroup> weight_groups(const ModelSpec& model, std::int64_t tp) 
 double stored_weight_bytes(const ModelSpec& model, WeightRole role, const Precision& precision) {
   const bool sixteen_bit =
       precision.weights == NumberFormat::fp16 || precision.weights == NumberFormat::bf16;
+  if (role == Role::expert && precision.experts) return weight_bytes(*precision.experts);
   if (role == Role::expert && model.native_expert_format && sixteen_bit) {
     // mxfp4: an 8-bit scale for every 32 weights (nvfp4 has one for every 16).
     if (*model.native_expert_format == NumberFormat::fp4) return 0.5 + 1.0 / 32;

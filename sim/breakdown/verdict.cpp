@@ -56,8 +56,9 @@ std::optional<NumberFormat> math_of(const OperatorCost& cost, const Roofs& roofs
     case WeightRole::expert: {
       const bool sixteen_bit = element_bytes(precision.weights) == 2;
       const NumberFormat stored =
-          sixteen_bit ? roofs.model->native_expert_format.value_or(precision.weights)
-                      : precision.weights;
+          precision.experts ? *precision.experts
+          : sixteen_bit     ? roofs.model->native_expert_format.value_or(precision.weights)
+                            : precision.weights;
       return math_format(stored, precision.activations, *roofs.gpu);
     }
     default:

@@ -34,7 +34,8 @@ constexpr Release kReleases[] = {
 constexpr std::int64_t kAsyncByDefault = 20251229;
 constexpr std::int64_t kReserveFullIsl = 20260324;
 constexpr std::int64_t kGraphsInsideBudget = 20260401;
-constexpr std::int64_t kKernelsOf2026 = 20251101;  // no measured row between 0.10.2 and 0.11.2
+constexpr std::int64_t kKernelsOf2026 = 20251101;      // no measured row between 0.10.2 and 0.11.2
+constexpr std::int64_t kAllHeadsNormFused = 20260320;  // in the launch scripts from 0.18 on
 constexpr std::int64_t kUnhashedFirst = 20260601;
 constexpr std::int64_t kWatermark = 20260611;
 constexpr std::int64_t kVictimUnscheduled =
@@ -243,6 +244,7 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
                                           " is sm_" + std::to_string(gpu.architecture_sm));
   }
   rules.routing_skew = settings.routing_skew;
+  rules.fused_all_heads_norm = rules.version_date >= kAllHeadsNormFused;
   rules.kernel_age = kernel_age(rules.version_date, gpu);
   rules.priority_policy = settings.scheduling_policy == EngineSettings::SchedulingPolicy::priority;
   rules.gpu_memory_utilization = settings.gpu_memory_utilization.value_or(

@@ -130,6 +130,7 @@ std::shared_ptr<const StepTime> step_time_of(const Scenario& scenario, const Poo
   launch.fused = deployed.rules.fused_kernels;
   launch.attention_backend = deployed.rules.attention_backend;
   launch.host = deployed.rules.host;
+  launch.fused_all_heads_norm = deployed.rules.fused_all_heads_norm;
   launch.age = deployed.rules.kernel_age;
   launch.routing_skew = deployed.rules.routing_skew;
   const FittedGpu* fitted =

@@ -48,11 +48,22 @@ std::vector<Word> format_words() {
   return words;
 }
 
+/// Written only where it was given.
+Field experts_format(Precision& p) {
+  Access<int> access;
+  access.get = [&p] { return static_cast<int>(p.experts.value_or(p.weights)); };
+  access.set = [&p](int format) { p.experts = static_cast<NumberFormat>(format); };
+  Field field = field_of("experts", "routed experts, where they alone are quantised",
+                         WordValue{access, format_words()}, access);
+  return written_if(std::move(field), [&p] { return p.experts.has_value(); });
+}
+
 Record precision_record(Precision& precision) {
   return record<Precision>("precision", place(precision), [](Precision& p) {
     return std::vector<Field>{word("weights", p.weights, format_words(), "stored weights"),
                               word("activations", p.activations, format_words(), "GEMM inputs"),
-                              word("kv_cache", p.kv_cache, format_words(), "keys and values")};
+                              word("kv_cache", p.kv_cache, format_words(), "keys and values"),
+                              experts_format(p)};
   });
 }
 

@@ -68,16 +68,20 @@ void add_open_loop(const ServiceRow& row, RowScenario& out) {
   out.assumptions.push_back(
       "every request has the mean lengths (the published p90 of e2e lies within a few percent of "
       "its mean, which no wide law gives)");
-  const auto poisson = [&](double rate) {
-    append(out.yaml, "duration: {}s\nworkload:\n  arrivals: {{process: poisson, rate: {}/s}}\n",
+  out.assumptions.push_back(
+      "arrivals at a constant rate and 44 prompts that come again and again (inference-perf's "
+      "shared_prefix data: 11 system prompts x 4 users, load type constant, as published with the "
+      "experiments)");
+  const auto constant = [&](double rate) {
+    append(out.yaml, "duration: {}s\nworkload:\n  arrivals: {{process: constant, rate: {}/s}}\n",
            stages.seconds, rate);
   };
   if (row.stage == "0") {
-    poisson(stages.rates[0]);
+    constant(stages.rates[0]);
   } else if (row.stage == "1") {
-    poisson(stages.rates[1]);
+    constant(stages.rates[1]);
   } else if (stages.rates[1] == 0) {
-    poisson(stages.rates[0]);
+    constant(stages.rates[0]);
   } else {
     append(out.yaml,
            "duration: {}s\nworkload:\n  arrivals:\n    process: piecewise\n    steps: [{{from: 0s, "
@@ -88,8 +92,9 @@ void add_open_loop(const ServiceRow& row, RowScenario& out) {
 
 void add_engine(const ServingRecipe& recipe, const ServiceRow& row, std::string& yaml) {
   append(yaml, "model: {}\n", catalogue_model(row.model));
-  append(yaml, "precision: {{weights: {}, activations: {}, kv_cache: {}}}\n", recipe.weights,
-         recipe.activations, recipe.kv_cache);
+  append(yaml, "precision: {{weights: {}, activations: {}, kv_cache: {}{}}}\n", recipe.weights,
+         recipe.activations, recipe.kv_cache,
+         recipe.experts.empty() ? "" : ", experts: " + recipe.experts);
   append(yaml, "fleet:\n  pools:\n    - gpu: {}\n      parallelism: {{tp: {}{}}}\n", row.gpu,
          recipe.tp, recipe.ep > 1 ? fmt::format(", ep: {}", recipe.ep) : "");
   append(yaml, "      engine:\n        version: \"{}\"\n", recipe.version);
@@ -181,6 +186,9 @@ RowScenario row_scenario(const ServiceRow& row, bool single_stage) {
     append(out.yaml, "workload:\n  arrivals: {{process: closed, clients: {}, requests: {}}}\n",
            clients, 10 * clients);
   }
+  if (row.load == "poisson")
+    append(out.yaml, "  prefixes: {{system_prompts: 44, tokens: {}}}\n",
+           whole(row.prompt_tokens.value_or(1)));
   append(out.yaml, "  prompt_tokens: {}\n  output_tokens: {}\n",
          length_law(row, row.prompt_tokens.value_or(1)),
          length_law(row, row.output_tokens.value_or(1)));

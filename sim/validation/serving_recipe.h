@@ -24,9 +24,10 @@ struct ServingRecipe {
   /// Between the client's clock and the engine's queue: HTTP, JSON, tokeniser. Fitted on the first
   /// tokens of gpt-oss-120b on B200 (10.6 to 12.6 ms at 0.9 k tokens, about 21 ms at 7.4 k).
   std::string api_base = "9ms", api_per_token = "1600ns";
-  std::string weights, activations, kv_cache;  // number formats of a scenario's `precision`
-  std::vector<std::string> assumptions;        // what no source says, one line each
-  bool version_assumed = false;                // the row's configuration is not known
+  std::string weights, activations, kv_cache,
+      experts;                           // number formats of a scenario's `precision`
+  std::vector<std::string> assumptions;  // what no source says, one line each
+  bool version_assumed = false;          // the row's configuration is not known
 };
 
 /// The recipe of a vLLM row.
