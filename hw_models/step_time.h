@@ -48,7 +48,7 @@ struct HostTime {
   /// the next iteration follow from the tokens of this one. Fitted on what decode times of
   /// closed-loop rows grow with the number of clients beyond the operators, 0.10.2 to 0.19: 6 to 23
   /// us a request on Llama-3.3-70B and gpt-oss-120b.
-  Seconds between_per_request{12e-6};
+  Seconds between_per_request{8e-6};
 };
 
 /// Rules of the engine that decide what is launched.
