@@ -79,6 +79,7 @@ inline PoolSection pool_section(const Summary& whole) {
   pool.throughput = whole.throughput;
   pool.fleet = whole.fleet;
   pool.cost = whole.cost;
+  pool.energy = whole.energy;
   pool.time_breakdown = whole.time_breakdown;
   pool.memory = whole.memory;
   return pool;
@@ -105,6 +106,7 @@ inline Result result() {
   summary.fleet.kv_blocks_total = 15'000;
   summary.fleet.kv_blocks_peak_replica = 17;
   summary.cost = CostSection{750, 0.000130, 2.6};
+  summary.energy = EnergySection{8.1e7, 1.69, 84.6, 500};
   summary.time_breakdown = TimeBreakdown{{0.58, 0.11, 0, 0.06, 0.08}, 0, 0.17};
   MemoryPlan memory;
   memory.total = {85'520'809'984};

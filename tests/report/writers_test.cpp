@@ -116,7 +116,7 @@ TEST_CASE("a value that does not exist is an empty field in requests.csv") {
 }
 
 TEST_CASE(
-    "timeseries.csv gives rates per second, shares of the pool's KV blocks and an empty power") {
+    "timeseries.csv gives rates per second, shares of the pool's KV blocks and power where known") {
   TimeseriesPoint point;
   point.start = 2 * kNanosecondsPerSecond;
   point.length = 2 * kNanosecondsPerSecond;
@@ -131,10 +131,11 @@ TEST_CASE(
   point.busy = 0.75;
   point.replicas = 2;
   TimeseriesPoint unlimited = point;
+  point.watts = 812.5;
   unlimited.pool = 1;
   CHECK(timeseries_csv({point, unlimited}, names()) ==
         std::string(kTimeseriesCsvHeader) +
-            "2,2,main,10,8,0.5,3,49.5,0.5,0.75,500,200,50,2,\n"
+            "2,2,main,10,8,0.5,3,49.5,0.5,0.75,500,200,50,2,812.5\n"
             "2,2,\"spare, \"\"b\"\"\",10,8,0.5,3,49.5,,0.75,500,200,50,2,\n");
 }
 
@@ -285,12 +286,15 @@ TEST_CASE(
   const Json json = summary_json(summary, identity, WallSection{3.5, 280'000, 70'000'000});
   CHECK(keys(json) == std::vector<std::string>{"schema", "scenario", "requests", "tokens",
                                                "realised", "latency", "throughput", "slo", "fleet",
-                                               "cost", "time_breakdown", "memory_breakdown",
-                                               "pools", "saturated", "stopped_early",
-                                               "latency_method", "wall"});
+                                               "cost", "energy", "time_breakdown",
+                                               "memory_breakdown", "pools", "saturated",
+                                               "stopped_early", "latency_method", "wall"});
   CHECK(keys(json.at("time_breakdown")) ==
         std::vector<std::string>{"gemm", "attention", "communication", "elementwise",
                                  "host_overhead", "transfer", "idle"});
+  CHECK(keys(json.at("energy")) == std::vector<std::string>{"joules_per_output_token",
+                                                            "joules_per_request", "watts_per_gpu",
+                                                            "joules"});
   CHECK(keys(json.at("slo")) == std::vector<std::string>{"attainment", "met", "window"});
   const std::string text = json_text(json);
   CHECK(json_text(Json::parse(text)) == text);
