@@ -1,35 +1,85 @@
 #include "sim/app/validate_command.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <thread>
 
 #include "hw_models/problems.h"
-#include "sim/validation/service_validation.h"
+#include "sim/report/output_folder.h"
+#include "sim/validation/gates.h"
+#include "sim/validation/validation.h"
+#include "sim/validation/validation_json.h"
+#include "sim/validation/validation_page.h"
 #include "sim/validation/validation_text.h"
 
 namespace fleetsim {
+namespace {
 
-int validate_command(const ValidateOptions& options) {
-  Problems problems;
-  std::string data_dir = options.data_dir;
-  if (data_dir.empty()) {
-    const char* environment = std::getenv("FLEETSIM_DATA");
-    if (environment != nullptr) data_dir = environment;
-  }
-  if (data_dir.empty()) {
+constexpr int kExitGateBroken = 1;
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+std::string data_folder(const ValidateOptions& options, Problems& problems) {
+  std::string folder = options.data_dir;
+  if (folder.empty())
+    if (const char* environment = std::getenv("FLEETSIM_DATA")) folder = environment;
+  if (folder.empty())
     problems.add("--data", {}, "name the folder of the measurements, or set FLEETSIM_DATA");
-    problems.throw_if_any();
-  }
+  return folder;
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  OutputFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+Validation validate(const ValidateOptions& options, const std::string& data_dir,
+                    Problems& problems) {
   const int threads = static_cast<int>(
       options.jobs > 0 ? options.jobs
                        : std::max<std::int64_t>(1, std::thread::hardware_concurrency()));
-  const ServiceValidation services = validate_services(data_dir, {options.only}, threads, problems);
+  Validation validation;
+  if (options.services) {
+    validation.services = validate_services(data_dir, {options.only}, threads, problems);
+    std::vector<ServiceRow> rows;
+    for (const ValidatedRow& row : validation.services->rows) rows.push_back(row.row);
+    if (!options.rows) validation.ratios = validate_ratios(rows, threads);
+  }
+  if (options.operators && !options.rows)
+    validation.operators = validate_operators(data_dir, options.only, problems);
+  return validation;
+}
+
+}  // namespace
+
+int validate_command(const ValidateOptions& options) {
+  Problems problems;
+  const std::string data_dir = data_folder(options, problems);
+  std::vector<Gate> gates;
+  if (!options.gates.empty()) gates = read_gates(options.gates, problems);
   problems.throw_if_any();
-  const std::string text = options.rows ? rows_csv(services) : services_text(services);
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  return 0;
+  const Validation validation = validate(options, data_dir, problems);
+  problems.throw_if_any();
+
+  print(options.rows && validation.services ? rows_csv(*validation.services)
+                                            : validation_text(validation));
+  if (!options.out.empty()) {
+    std::filesystem::create_directories(options.out);
+    write_file(options.out + "/validation.json", validation_json(validation));
+    write_file(options.out + "/validation.html", validation_html(validation));
+    print(fmt::format("\nwrote {0}/validation.json, {0}/validation.html\n", options.out));
+  }
+  if (!options.markdown.empty()) write_file(options.markdown, validation_markdown(validation));
+  const std::vector<std::string> broken = broken_gates(gates, validation);
+  for (const std::string& line : broken) fmt::print(stderr, "gate: {}\n", line);
+  if (!gates.empty() && broken.empty())
+    print(fmt::format("\nall {} gates of {} hold\n", gates.size(), options.gates));
+  return broken.empty() ? 0 : kExitGateBroken;
 }
 
 }  // namespace fleetsim

@@ -174,9 +174,9 @@ RowScenario row_scenario(const ServiceRow& row, bool single_stage) {
   set_scope(row, single_stage, out);
   if (out.scope != RowScope::simulated) return out;
   const ServingRecipe recipe = serving_recipe(row);
-  if (recipe.version_assumed) {
+  if (!recipe.unknown.empty()) {
     out.scope = RowScope::assumed;
-    out.reason = "no engine version is published";
+    out.reason = recipe.unknown;
   }
   append(out.yaml, "name: {}\n", row.row_id);
   if (row.load == "poisson") {

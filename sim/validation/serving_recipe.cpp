@@ -34,7 +34,7 @@ void set_version(const ServiceRow& row, ServingRecipe& recipe) {
     recipe.version = row.measured_on;
     recipe.assumptions.push_back("the nightly build is that of the day of the measurement");
   } else if (row.version.empty()) {
-    recipe.version_assumed = true;
+    recipe.unknown = "no engine version is published";
     recipe.version = row.measured_on.empty() ? kNewestVersion : row.measured_on;
     recipe.assumptions.push_back(
         fmt::format("no version is published; the rules of {} are assumed", recipe.version));
@@ -147,8 +147,8 @@ void set_engine(const ServiceRow& row, ServingRecipe& recipe) {
         "the engine's defaults, as in experimental/token_position_decode_slo/*/serve_*.sh");
     recipe.gpu_memory_utilization = 0.9;
   } else if (row.source == "nvidia-aic-e2e") {
-    recipe.assumptions.push_back(
-        "the engine's defaults and 10 requests a client; the source states neither");
+    recipe.unknown = "neither settings nor the number and repetition of prompts are published";
+    recipe.assumptions.push_back("the engine's defaults, 10 requests a client, no prompt twice");
     recipe.prefix_caching = false;
   } else if (row.source == "vllm-openloop") {
     recipe.max_num_batched_tokens = row.max_num_batched_tokens;

@@ -27,7 +27,7 @@ struct ServingRecipe {
   std::string weights, activations, kv_cache,
       experts;                           // number formats of a scenario's `precision`
   std::vector<std::string> assumptions;  // what no source says, one line each
-  bool version_assumed = false;          // the row's configuration is not known
+  std::string unknown;  // what of the configuration is not known at all; empty: nothing
 };
 
 /// The recipe of a vLLM row.

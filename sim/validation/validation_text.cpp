@@ -1,13 +1,16 @@
+// Tables become text in one place; what they say is decided in validation_tables.
+
 #include "sim/validation/validation_text.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <array>
 #include <iterator>
 #include <vector>
 
 #include "hw_models/operators.h"
+#include "sim/validation/validation_tables.h"
 
 namespace fleetsim {
 namespace {
@@ -17,81 +20,67 @@ void append(std::string& out, fmt::format_string<Args...> format, Args&&... args
   fmt::format_to(std::back_inserter(out), format, std::forward<Args>(args)...);
 }
 
-std::string percent(double share) { return fmt::format("{:.1f}", share * 100); }
-std::string signed_percent(double share) { return fmt::format("{:+.1f}", share * 100); }
-
-/// Columns as wide as their widest cell; the first is text, the others numbers.
-std::string aligned(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths;
+/// Columns as wide as their widest cell; the first to the left, the others to the right.
+std::string aligned(const ValidationTable& table) {
+  std::vector<std::vector<std::string>> rows = table.rows;
+  rows.insert(rows.begin(), table.head);
+  std::vector<std::size_t> widths(table.head.size(), 0);
   for (const auto& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      if (widths.size() <= i) widths.resize(i + 1, 0);
-      widths[i] = std::max(widths[i], row[i].size());
-    }
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   std::string out;
   for (const auto& row : rows) {
+    std::string line;
     for (std::size_t i = 0; i < row.size(); ++i)
-      out += i == 0 ? fmt::format("{:<{}}", row[i], widths[i])
-                    : fmt::format("  {:>{}}", row[i], widths[i]);
-    out += '\n';
+      line += i == 0 ? fmt::format("  {:<{}}", row[i], widths[i])
+                     : fmt::format("  {:>{}}", row[i], widths[i]);
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + "\n";
   }
   return out;
 }
 
-std::vector<std::string> score_cells(const ClassScores& scores, const std::string& name) {
-  std::vector<std::string> cells = {name, fmt::format("{}/{}", scores.predicted, scores.rows)};
-  for (const ServiceMetric metric : kAllServiceMetrics) {
-    const auto& of = scores.of(metric);
-    cells.push_back(of ? percent(of->median) : "");
-    cells.push_back(of ? percent(of->p90) : "");
-    cells.push_back(of ? signed_percent(of->bias) : "");
-  }
-  return cells;
-}
-
-std::vector<std::vector<std::string>> score_head() {
-  return {{"", "rows", "TTFT", "", "", "TPOT", "", "", "E2E", "", "", "tok/s", "", ""},
-          {"error in %", "", "med", "p90", "bias", "med", "p90", "bias", "med", "p90", "bias",
-           "med", "p90", "bias"}};
-}
-
-std::string score_table(const std::vector<ClassScores>& classes) {
-  auto table = score_head();
-  for (const ClassScores& one : classes)
-    table.push_back(score_cells(one, one.name() +
-                                         (one.scope == RowScope::assumed ? " (assumed)" : "") +
-                                         (one.fitted ? " *" : "")));
-  return aligned(table);
-}
-
-std::string left_out_table(const std::vector<LeftOut>& list) {
-  std::vector<std::vector<std::string>> table;
-  for (const LeftOut& one : list)
-    table.push_back(
-        {fmt::format("  {} {} {}: {}", one.source, one.model, one.gpu, one.reason.substr(0, 160)),
-         fmt::format("{}", one.rows)});
-  return aligned(table);
+/// A cell of a Markdown table: no line ends, no column marks.
+std::string markdown_cell(std::string text) {
+  for (std::size_t at = text.find('|'); at != std::string::npos; at = text.find('|', at + 2))
+    text.insert(at, "\\");
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
 }
 
 }  // namespace
 
-std::string services_text(const ServiceValidation& validation) {
-  std::string out = "Services: predicted against measured (|error| and bias are medians)\n\n";
-  out += score_table(validation.classes);
-  out += "\nTotals by source\n";
-  out += score_table(validation.sources);
-  if (!validation.fitted.empty()) {
-    out += "\nRows like those that parameters were fitted on\n" + score_table(validation.fitted);
-    out += "\nRows that no fit has seen\n" + score_table(validation.unseen);
+std::string validation_text(const Validation& validation) {
+  std::string out;
+  for (const ValidationTable& table : validation_tables(validation, true)) {
+    append(out, "{}{}\n", out.empty() ? "" : "\n", table.title);
+    if (!table.lead.empty()) append(out, "  {}\n", table.lead);
+    out += aligned(table);
+    for (const std::string& note : table.notes) append(out, "  - {}\n", note);
   }
-  out += "\nOrder of throughput per GPU over configurations of one model (Spearman)\n";
-  std::vector<std::vector<std::string>> ranks;
-  for (const RankScores& one : validation.ranks)
-    ranks.push_back({fmt::format("  {} {}", one.source, one.model), fmt::format("{}", one.rows),
-                     fmt::format("{:.3f}", one.correlation)});
-  out += aligned(ranks);
-  if (!validation.refused.empty())
-    out += "\nRefused: no price or no room\n" + left_out_table(validation.refused);
+  return out;
+}
+
+std::string validation_markdown(const Validation& validation) {
+  std::string out =
+      "# Validation\n\n"
+      "Predictions beside measurements that others made. Written by `fleetsim validate --markdown "
+      "VALIDATION.md`;\nnot edited by hand. Every class of rows is in it, the weak ones too.\n";
+  for (const ValidationTable& table : validation_tables(validation, false)) {
+    append(out, "\n## {}\n\n", table.title);
+    if (!table.lead.empty()) append(out, "{}\n\n", table.lead);
+    if (!table.rows.empty()) {
+      append(out, "| {} |\n|", fmt::join(table.head, " | "));
+      for (std::size_t i = 0; i < table.head.size(); ++i) out += i == 0 ? " --- |" : " ---: |";
+      out += "\n";
+      for (const auto& row : table.rows) {
+        out += "|";
+        for (const std::string& cell : row) append(out, " {} |", markdown_cell(cell));
+        out += "\n";
+      }
+    }
+    if (!table.notes.empty()) out += "\n";
+    for (const std::string& note : table.notes) append(out, "- {}\n", note);
+  }
   return out;
 }
 

@@ -1,14 +1,18 @@
 #pragma once
-// Scores as text: tables for the terminal and for VALIDATION.md, one CSV line a row.
+// A validation for the terminal, for VALIDATION.md, and as one CSV line a row.
 
 #include <string>
 
-#include "sim/validation/service_validation.h"
+#include "sim/validation/validation.h"
 
 namespace fleetsim {
 
-/// Tables for people, widths aligned, at most 120 columns.
-std::string services_text(const ServiceValidation& validation);
+/// Tables for people, columns aligned.
+std::string validation_text(const Validation& validation);
+
+/// VALIDATION.md: every class and family, the weak ones too. Nothing in it depends on the machine
+/// or the day.
+std::string validation_markdown(const Validation& validation);
 
 /// A CSV table, one line a simulated row: what was measured and predicted, the error, and where the
 /// time of the mean iteration goes.

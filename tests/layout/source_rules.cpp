@@ -33,7 +33,7 @@ const std::vector<Door>& doors() {
       {"nlohmann/",
        {"hw_models/hf_config.cpp", "sim/scenario/field_schema.cpp",
         "sim/workload/mooncake_trace.cpp", "sim/report/", "sim/breakdown/",
-        "kernels/measure/job_lines.cpp", "tests/"}},
+        "sim/validation/validation_json.cpp", "kernels/measure/job_lines.cpp", "tests/"}},
       {"cuda", {"kernels/device/"}},
       {"cublas", {"kernels/operators/gemm_cublaslt.cu", "kernels/operators/gemm_cublaslt.h"}},
       {"zlib.h", {"hw_models/text_file.cpp", "tests/"}},
