@@ -258,6 +258,8 @@ void add_validate(CLI::App& app, ValidateOptions& options, Action& action) {
   command.add_option("--markdown", options.markdown, "also write the tables as Markdown");
   command.add_option("--gates", options.gates,
                      "a file of gates: exit with 1 when an error is beyond its gate");
+  command.add_option("--record-gates", options.record_gates,
+                     "write such a file at the errors that are reached now");
   command
       .add_option("--only", options.only,
                   "a source, model or GPU of the measurements; repeat for more")

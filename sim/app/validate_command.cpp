@@ -75,6 +75,7 @@ int validate_command(const ValidateOptions& options) {
     print(fmt::format("\nwrote {0}/validation.json, {0}/validation.html\n", options.out));
   }
   if (!options.markdown.empty()) write_file(options.markdown, validation_markdown(validation));
+  if (!options.record_gates.empty()) write_file(options.record_gates, gates_yaml(validation));
   const std::vector<std::string> broken = broken_gates(gates, validation);
   for (const std::string& line : broken) fmt::print(stderr, "gate: {}\n", line);
   if (!gates.empty() && broken.empty())

@@ -13,6 +13,7 @@ struct ValidateOptions {
   std::string out;                // folder of validation.json and validation.html; empty: none
   std::string markdown;           // file of the tables kept in the repository; empty: none
   std::string gates;              // a file of gates to hold the errors to; empty: none
+  std::string record_gates;       // file to write gates to, at what is reached; empty: none
   std::vector<std::string> only;  // sources, models, GPUs
   bool operators = true, services = true;
   bool rows = false;      // print one CSV line a row instead of tables

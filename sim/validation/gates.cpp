@@ -5,12 +5,15 @@
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include "hw_models/yaml_reader.h"
 #include "sim/report/output_folder.h"
 
 namespace fleetsim {
 namespace {
+
+constexpr std::int64_t kRowsOfAGate = 3;
 
 std::optional<ServiceMetric> metric_named(const std::string& name) {
   if (name == "ttft") return ServiceMetric::ttft;
@@ -57,14 +60,15 @@ const ErrorScores* scores_of(const Gate& gate, const Validation& validation) {
   if (gate.metric == "time") {
     if (!validation.operators) return nullptr;
     for (const FamilyScores& one : validation.operators->families)
-      if (fmt::format("operators {} {} {}", one.gpu, one.owner, one.family) == gate.of)
+      if (fmt::format("operators {} {}/{} {}", one.gpu, one.owner, one.engine, one.family) ==
+          gate.of)
         return one.scores.count > 0 ? &one.scores : nullptr;
     return nullptr;
   }
   if (!validation.services) return nullptr;
   for (const auto* classes : {&validation.services->classes, &validation.services->sources})
     for (const ClassScores& one : *classes) {
-      if (one.name() != gate.of) continue;
+      if (one.name() != gate.of || one.scope != RowScope::simulated) continue;
       const auto& scores = one.of(*metric_named(gate.metric));
       if (scores) return &*scores;
     }
@@ -84,6 +88,27 @@ std::vector<Gate> read_gates(const std::string& path, Problems& problems) {
   }
   for (const YamlNode& node : list->items) gates.push_back(read_gate(node, path, problems));
   return gates;
+}
+
+std::string gates_yaml(const Validation& validation) {
+  std::string out =
+      "# Errors that must not grow, as shares of the measured value. Recorded by\n"
+      "#   fleetsim validate --services --record-gates tests/validation/gates.yaml\n"
+      "# and only ever with a reason in the commit when one becomes wider.\ngates:\n";
+  if (!validation.services) return out;
+  const auto rounded_up = [](double share) { return std::ceil(share * 1000) / 1000; };
+  const std::pair<ServiceMetric, const char*> metrics[] = {
+      {ServiceMetric::ttft, "ttft"}, {ServiceMetric::tpot, "tpot"}, {ServiceMetric::e2e, "e2e"}};
+  for (const auto* classes : {&validation.services->sources, &validation.services->classes})
+    for (const ClassScores& one : *classes) {
+      if (one.scope != RowScope::simulated || one.predicted < kRowsOfAGate) continue;
+      for (const auto& [metric, name] : metrics)
+        if (const auto& scores = one.of(metric))
+          out += fmt::format("  - {{of: \"{}\", metric: {}, median: {}, p90: {}, rows: {}}}\n",
+                             one.name(), name, rounded_up(scores->median * 1.05),
+                             rounded_up(scores->p90 * 1.1), scores->count);
+    }
+  return out;
 }
 
 std::vector<std::string> broken_gates(const std::vector<Gate>& gates,

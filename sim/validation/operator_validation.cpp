@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <utility>
 
 #include "calibrate/import.h"
 #include "hw_models/gpu_spec.h"
@@ -40,19 +41,20 @@ void add_owner(TableOwner owner, const std::string& folder, const FittedGpu& fit
   if (import.table.rows.empty()) return;
   for (const Problem& problem : of_import.sorted())
     problems.add(problem.file, problem.position, problem.message);
-  std::map<std::string, Family> families;
+  std::map<std::pair<std::string, std::string>, Family> families;  // by family and engine
   for (const MeasuredOperator& row : import.table.rows) {
     const std::string name = family_of(row.shape);
-    Family& family = families[name];
+    Family& family = families[{name, row.engine}];
     family.scores.family = name;
+    family.scores.engine = row.engine;
     add_row(row, fitted, family);
   }
-  for (auto& [name, family] : families) {
+  for (auto& [key, family] : families) {
     FamilyScores& scores = family.scores;
     scores.gpu = gpu.name;
     scores.owner = name_of(owner);
     if (const auto errors = error_scores(family.pairs)) scores.scores = *errors;
-    if (const OperatorFamily* fit = fitted.find(name)) {
+    if (const OperatorFamily* fit = fitted.find(scores.family)) {
       scores.held_out_median = fit->quality.held_out_median_error;
       scores.held_out_p90 = fit->quality.held_out_p90_error;
       scores.held_out_rows = fit->quality.held_out_rows;

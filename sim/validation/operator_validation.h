@@ -14,10 +14,11 @@ namespace fleetsim {
 
 inline constexpr int kProvenances = 6;
 
-/// One family of one GPU against one owner's rows. Rows that imports flag (under the floor, warm
-/// caches, launches, repeats) are left out of all figures but `flagged`.
+/// One family of one GPU against one owner's rows by one engine: fits follow the kernel that vLLM
+/// runs, so that rows by other engines show how much kernels differ. Rows that imports flag (under
+/// the floor, warm caches, launches, repeats) are left out of all figures but `flagged`.
 struct FamilyScores {
-  std::string gpu, owner, family;
+  std::string gpu, owner, engine, family;
   std::int64_t rows = 0, flagged = 0;
   std::int64_t without_fit = 0;                         // rows that no fitted family stands for
   ErrorScores scores;                                   // of the rows with a fit
@@ -28,7 +29,7 @@ struct FamilyScores {
 };
 
 struct OperatorValidation {
-  std::vector<FamilyScores> families;  // by GPU, owner, family
+  std::vector<FamilyScores> families;  // by GPU, owner, family, engine
 };
 
 /// Reads the tables under `data_dir` (aiconfigurator/, vidur/, llmservingsim/; those that are

@@ -7,12 +7,12 @@
 #include <cmath>
 #include <iterator>
 
-#include "sim/report/report_page.h"
+#include "sim/report/page.h"
 
 namespace fleetsim {
 namespace {
 
-constexpr double kSize = 480, kLeft = 58, kTop = 12, kBottom = 46;
+constexpr double kSize = 480, kLeft = 66, kTop = 12, kBottom = 46;
 constexpr double kInner = kSize - kLeft - kTop;
 
 /// One logarithmic range for both axes, so that the diagonal is one.
@@ -60,7 +60,7 @@ std::string scatter_svg(const std::string& title, const std::string& unit,
       "<svg class=\"scatter\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}: predicted "
       "against "
       "measured\">\n",
-      kSize, kSize + kBottom - kTop, html_text(title));
+      kSize, kTop + kInner + kBottom, html_text(title));
   const double low = std::pow(10, range.low), high = std::pow(10, range.high);
   append(out,
          "<clipPath id=\"inside-{}\"><rect x=\"{}\" y=\"{}\" width=\"{}\" "

@@ -88,8 +88,13 @@ Json services_json(const ServiceValidation& services) {
 Json operators_json(const OperatorValidation& operators) {
   Json list = Json::array();
   for (const FamilyScores& one : operators.families) {
-    Json json = {{"gpu", one.gpu},   {"owner", one.owner},     {"family", one.family},
-                 {"rows", one.rows}, {"flagged", one.flagged}, {"without_fit", one.without_fit}};
+    Json json = {{"gpu", one.gpu},
+                 {"owner", one.owner},
+                 {"engine", one.engine},
+                 {"family", one.family},
+                 {"rows", one.rows},
+                 {"flagged", one.flagged},
+                 {"without_fit", one.without_fit}};
     if (one.scores.count > 0) json["scores"] = scores_json(one.scores);
     if (one.held_out_rows > 0)
       json["held_out"] = {{"rows", one.held_out_rows},

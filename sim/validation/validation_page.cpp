@@ -8,8 +8,8 @@
 #include <iterator>
 #include <map>
 
-#include "sim/report/report_charts.h"
-#include "sim/report/report_page.h"
+#include "sim/report/chart_spec.h"
+#include "sim/report/page.h"
 #include "sim/report/summary_json.h"
 #include "sim/validation/scatter_plot.h"
 #include "sim/validation/validation_tables.h"
@@ -22,7 +22,7 @@ void append(std::string& out, fmt::format_string<Args...> format, Args&&... args
   fmt::format_to(std::back_inserter(out), format, std::forward<Args>(args)...);
 }
 
-/// Ten colours told apart in both schemes (Tableau's), then they repeat.
+/// Fourteen colours told apart in both schemes; then they repeat.
 constexpr const char* kPlotStyle = R"(
 .scatter { width: 100%; height: auto; display: block; }
 .scatter text { fill: var(--soft); font-size: 11px; }
@@ -33,12 +33,13 @@ constexpr const char* kPlotStyle = R"(
 .scatter circle { fill-opacity: .72; }
 .s0 { fill: #4c78a8; } .s1 { fill: #f58518; } .s2 { fill: #54a24b; } .s3 { fill: #e45756; }
 .s4 { fill: #b279a2; } .s5 { fill: #72b7b2; } .s6 { fill: #ff9da6; } .s7 { fill: #9d755d; }
-.s8 { fill: #eeca3b; } .s9 { fill: #8a8f98; }
+.s8 { fill: #eeca3b; } .s9 { fill: #8a8f98; } .s10 { fill: #2f8f9d; } .s11 { fill: #c2452d; }
+.s12 { fill: #7b61c9; } .s13 { fill: #8cb83d; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 14px; padding: 0; list-style: none; font-size: 13px; color: var(--soft); }
 .legend svg { width: 11px; height: 11px; margin-right: 6px; }
 td:first-child { white-space: normal; min-width: 15em; }
 )";
-constexpr std::size_t kColours = 10;
+constexpr std::size_t kColours = 14;
 
 std::string unit_of(ServiceMetric metric) {
   return metric == ServiceMetric::throughput ? "output tokens/s" : "ms";

@@ -181,8 +181,8 @@ ValidationTable operator_table(const OperatorValidation& operators) {
       "fit's "
       "own score on sites that it had not seen. Shares: measured / interpolated / extrapolated / "
       "transferred or by published rates.",
-      {"GPU, owner, family", "rows", "median / p90 / bias in %", "kept out: rows", "median / p90",
-       "shares in %", "flagged"},
+      {"GPU, owner/engine, family", "rows", "median / p90 / bias in %", "kept out: rows",
+       "median / p90", "shares in %", "flagged"},
       {},
       {}};
   for (const FamilyScores& one : operators.families) {
@@ -193,7 +193,8 @@ ValidationTable operator_table(const OperatorValidation& operators) {
     };
     const bool fitted = one.scores.count > 0;
     table.rows.push_back(
-        {fmt::format("{} {} {}{}", one.gpu, one.owner, one.family,
+        {fmt::format("{} {}{} {}{}", one.gpu, one.owner, one.engine.empty() ? "" : "/" + one.engine,
+                     one.family,
                      one.transferred_from.empty() ? "" : " from " + one.transferred_from),
          fmt::format("{}", one.rows), fitted ? three_scores(one.scores) : "no fit",
          one.held_out_rows > 0 ? fmt::format("{}", one.held_out_rows) : "",
