@@ -232,16 +232,25 @@ void add_position_operators(const Context& c) {
   }
   const double query_key = (c.heads() + c.kv_heads()) * to_double(m.head_dim);
   const double kv_write = 2 * c.kv_heads() * to_double(m.head_dim) * (c.wide + kv_element);
+  const std::int64_t layers = m.attention_layers();
+  if (m.attention_output_gate)  // sigmoid of the gate times the output of attention
+    add_elementwise(c, "attention output gate", layers,
+                    3 * c.wide * c.heads() * to_double(m.head_dim));
+  if (m.linear) {
+    // Both outputs are normed and gated: read twice, written once.
+    const double values = to_double(m.linear->value_heads * m.linear->value_dim / c.tp);
+    add_elementwise(c, "gated norm", m.linear->layers, 3 * c.wide * values);
+  }
   if (m.qk_norm && m.qk_norm_all_heads && !c.plan.fused_all_heads_norm)
-    add_elementwise(c, "query and key norm", 2 * kEagerNorm.launches * m.layers,
+    add_elementwise(c, "query and key norm", 2 * kEagerNorm.launches * layers,
                     kEagerNorm.traffic * c.wide * query_key / to_double(kEagerNorm.launches));
   else if (m.qk_norm)
-    add_elementwise(c, "query and key norm", m.layers, 2 * c.wide * query_key);
+    add_elementwise(c, "query and key norm", layers, 2 * c.wide * query_key);
   // A norm over all heads needs the sum of squares of every rank: two fp32 numbers a token.
-  if (m.qk_norm_all_heads) add_all_reduce(c, "query and key norm all-reduce", m.layers, 8);
+  if (m.qk_norm_all_heads) add_all_reduce(c, "query and key norm all-reduce", layers, 8);
   if (m.position_embeddings == 0)
-    add_elementwise(c, "rotary embedding", m.layers, 2 * c.wide * query_key, kEagerRotary);
-  add_elementwise(c, "kv write", m.layers, kv_write);
+    add_elementwise(c, "rotary embedding", layers, 2 * c.wide * query_key, kEagerRotary);
+  add_elementwise(c, "kv write", layers, kv_write);
 }
 
 /// Activations to 8 or 4 bits before the GEMMs whose input no norm produces: the attention output
@@ -297,7 +306,7 @@ void add_layers(const Context& c, const std::vector<WeightGroup>& groups) {
   bool experts_are_fitted = false;
   for (const WeightGroup& group : groups) {
     if (group.role != WeightRole::matrix && group.role != WeightRole::expert &&
-        group.role != WeightRole::router)
+        group.role != WeightRole::router && group.role != WeightRole::narrow)
       continue;
     RowOperator op = gemm_of(c, group);
     if (group.name == "expert gate-up") {
@@ -370,9 +379,9 @@ AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
   AttentionOperator op;
   op.decode = decode;
   op.windowed = windowed;
-  op.layers = windowed ? m.windowed_layers : m.growing_layers();
+  op.layers = windowed && !m.index ? m.windowed_layers : m.growing_layers();
   op.name = std::string(decode ? "decode" : "prefill") + " attention";
-  if (windowed) op.name += " (windowed layers)";
+  if (windowed) op.name += m.index ? " (chosen keys)" : " (windowed layers)";
   const NumberFormat kv = c.precision.kv_cache;
   op.bytes_per_context = to_double(m.kv_bytes_per_token_per_layer(kv, c.tp).value);
   const double h = c.heads();
@@ -384,6 +393,8 @@ AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
     op.flops_per_pair = decode ? 2 * h * (2 * latent + rope) : 2 * h * (nope + rope + value);
     op.flops_per_cached = decode ? 0 : 2 * h * (nope + value) * latent;
     op.bytes_per_token = c.wide * h * (decode ? 2 * latent + rope : nope + rope + value);
+    // Sparse attention sees the chosen keys alone; the index, beside it, sees all.
+    if (m.index) op.bytes_per_context -= to_double(m.index_bytes_per_token_per_layer().value);
   } else {
     op.flops_per_pair = 4 * h * to_double(m.head_dim);
     op.bytes_per_token = 2 * c.wide * h * to_double(m.head_dim);
@@ -406,6 +417,44 @@ AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
     op.mixed_family = c.family_for(mixed);
     if (op.mixed_family == op.family) op.mixed_family = nullptr;
   }
+  return op;
+}
+
+/// The indexer of sparse attention: every query against the index key of every cached token, and
+/// the choice of the best (a score of 4 bytes written and read). No public table: the roofline.
+AttentionOperator index_of(const Context& c, bool decode) {
+  const SparseIndex& index = *c.model.index;
+  AttentionOperator op;
+  op.decode = decode;
+  op.layers = c.model.growing_layers();
+  op.name = std::string(decode ? "decode" : "prefill") + " index and choice of keys";
+  op.flops_per_pair = 2 * to_double(index.heads * index.dim);
+  op.bytes_per_context = to_double(c.model.index_bytes_per_token_per_layer().value);
+  op.bytes_per_token = c.wide * to_double(index.heads * index.dim);
+  op.roof = {c.gpu.attention_floor,
+             {c.gpu.attention_efficiency * c.gpu.dense_peak.at(c.wide_format()).value},
+             {c.gpu.attention_bandwidth_share * c.gpu.memory_bandwidth.value}};
+  return op;
+}
+
+/// Convolution and delta rule of a linear layer. A decode reads and writes the state; a prompt does
+/// so once for every 64 tokens (flash-linear-attention's chunk_gated_delta_rule, which also keeps
+/// the state of each of its chunks). No public table: the roofline.
+AttentionOperator delta_net_of(const Context& c, bool decode) {
+  constexpr double kChunk = 64, kStateElement = 4;
+  const LinearAttention& l = *c.model.linear;
+  const double tp = to_double(c.tp);
+  const double state = to_double(l.value_heads * l.value_dim * l.key_dim) / tp * kStateElement;
+  AttentionOperator op;
+  op.decode = decode;
+  op.linear = true;
+  op.layers = l.layers;
+  op.name = std::string(decode ? "decode" : "prefill") + " delta rule";
+  op.bytes_per_token =
+      3 * c.wide * to_double(l.conv_width()) / tp + 2 * state / (decode ? 1 : kChunk);
+  op.roof = {c.gpu.attention_floor,
+             c.gpu.dense_peak.at(c.wide_format()),
+             {kElementwiseShare * c.gpu.memory_bandwidth.value}};
   return op;
 }
 
@@ -608,8 +657,11 @@ OperatorList list_operators(const ModelSpec& model, const GpuSpec& gpu, const Pr
   add_layers(context, groups);
   add_head(context, groups.back());
   for (const bool decode : {true, false}) {
-    list.attention.push_back(attention_of(context, decode, false));
-    if (model.windowed_layers > 0) list.attention.push_back(attention_of(context, decode, true));
+    if (model.index) list.attention.push_back(index_of(context, decode));
+    if (!model.index) list.attention.push_back(attention_of(context, decode, false));
+    if (model.index || model.windowed_layers > 0)
+      list.attention.push_back(attention_of(context, decode, true));
+    if (model.linear) list.attention.push_back(delta_net_of(context, decode));
   }
   add_notes(context);
   return list;

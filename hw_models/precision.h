@@ -17,7 +17,7 @@ struct Precision {
   NumberFormat kv_cache = NumberFormat::bf16;
   /// Of the routed experts, where a checkpoint quantises them alone; absent: as they are published
   /// under 16-bit weights, else as the weights.
-  std::optional<NumberFormat> experts;
+  std::optional<NumberFormat> experts = std::nullopt;
 };
 
 const char* name_of(NumberFormat format);

@@ -54,8 +54,10 @@ StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& 
   plan.routing_skew = rules.routing_skew.value_or(model.routing_skew);
   plan.fitted = fitted;
   operators_ = list_operators(model, gpu, precision, plan);
-  window_ = to_double(model.window);
-  has_windowed_ = model.windowed_layers > 0;
+  // Sparse attention reads at most top_k keys, as a window does.
+  window_ = to_double(model.index ? model.index->top_k : model.window);
+  has_windowed_ = model.index || model.windowed_layers > 0;
+  has_linear_ = model.linear.has_value();
   ranks_ = to_double(sharding.tp);
   flops_per_token_ = model.linear_flops_per_token();
   flops_per_row_ = 2 * to_double(model.hidden) * to_double(model.vocab);
@@ -152,16 +154,17 @@ void StepTime::compile_attention(std::int64_t max_tokens, std::int64_t max_conte
       mixed_saving_ += layers * op.family->floor_seconds;
     one_kernel_ = one_kernel_ || op.mixed_family != nullptr;
     const double pair = kv_flops_per_pair(op, ranks_);
-    if (op.decode) {
+    if (op.linear) {
+      // no keys: nothing grows with the context
+    } else if (op.decode) {
       (op.windowed ? kv_bytes_per_windowed_context_ : kv_bytes_per_context_) =
           layers * op.bytes_per_context;
       kv_bytes_written_per_token_ += layers * op.bytes_per_context;
       (op.windowed ? flops_per_decode_pair_windowed_ : flops_per_decode_pair_) = pair;
-      (op.windowed ? decode_windowed_ : decode_) = std::move(term);
     } else {
       (op.windowed ? flops_per_prefill_pair_windowed_ : flops_per_prefill_pair_) = pair;
-      (op.windowed ? prefill_windowed_ : prefill_) = std::move(term);
     }
+    term_of(op, op.decode ? decode_ : prefill_) = std::move(term);
   }
 }
 
@@ -227,7 +230,7 @@ std::vector<OperatorCost> StepTime::explain_linear(const BatchShape& shape) cons
 double StepTime::mixed_seconds(const BatchShape& shape) const {
   double seconds = 0;
   for (const AttentionOperator& op : operators_.attention) {
-    if (op.decode) continue;
+    if (op.decode || op.linear) continue;
     AttentionLoad load = load_of(op, shape);
     load.decodes = to_double(shape.decode_requests);
     load.decode_context =
@@ -235,11 +238,20 @@ double StepTime::mixed_seconds(const BatchShape& shape) const {
     CHECK(op.mixed_family != nullptr, op.name);
     seconds += to_double(op.layers) * launch_cost(op, load).time.value;
   }
+  if (has_linear_) {
+    seconds += decode_.linear.roofline(to_double(shape.decode_requests), 0, 0, 0);
+    seconds += prefill_.linear.roofline(to_double(shape.tokens - shape.decode_requests), 0, 0, 0);
+  }
   return seconds;
 }
 
 AttentionLoad StepTime::load_of(const AttentionOperator& op, const BatchShape& shape) const {
   AttentionLoad load;
+  if (op.linear) {
+    load.queries =
+        to_double(op.decode ? shape.decode_requests : shape.tokens - shape.decode_requests);
+    return load;
+  }
   if (op.decode) {
     load.requests = load.queries = to_double(shape.decode_requests);
     load.context = to_double(op.windowed ? shape.decode_window_context : shape.decode_context);
@@ -264,9 +276,9 @@ void StepTime::explain_attention(const BatchShape& shape, std::vector<OperatorCo
     const LaunchCost one = launch_cost(op, load);
     const double layers = to_double(op.layers);
     // The compiled term's time: a table's interpolation is part of the price.
-    const AttentionTerm& term = op.decode ? (op.windowed ? decode_windowed_ : decode_)
-                                          : (op.windowed ? prefill_windowed_ : prefill_);
-    const double seconds = op.decode
+    const AttentionTerm& term = term_of(op, op.decode ? decode_ : prefill_);
+    const double seconds = op.linear ? term.roofline(load.queries, 0, 0, 0)
+                           : op.decode
                                ? term.seconds(load.requests, load.queries, load.pairs, load.context)
                                : term.chunk_seconds(load.queries, load.pairs, load.context);
     costs.push_back({op.name,

@@ -176,6 +176,10 @@ class StepTime {
   void compile_rows(std::int64_t max_tokens);
   void compile_sampled(std::int64_t max_rows);
   void compile_attention(std::int64_t max_tokens, std::int64_t max_context, const KernelPlan& plan);
+  template <class Terms>
+  static auto& term_of(const AttentionOperator& op, Terms& phase) {
+    return op.linear ? phase.linear : op.windowed ? phase.windowed : phase.full;
+  }
   AttentionLoad load_of(const AttentionOperator& op, const BatchShape& shape) const;
   double attention_seconds(const BatchShape& shape) const;
   double decode_seconds(const BatchShape& shape) const;
@@ -196,13 +200,17 @@ class StepTime {
   double head_bytes_ = 0;              // one GPU, like the three below
   double kv_bytes_per_context_ = 0, kv_bytes_per_windowed_context_ = 0,
          kv_bytes_written_per_token_ = 0;
-  AttentionTerm decode_, decode_windowed_, prefill_, prefill_windowed_;
+  struct PhaseTerms {
+    AttentionTerm full, windowed, linear;  // by kind of layer
+  };
+  PhaseTerms decode_, prefill_;
   std::int64_t largest_graph_ = 0;  // tokens; 0 without CUDA graphs
   double launch_graph_ = 0, launch_piecewise_ = 0, launch_eager_ = 0;
   double window_ = 0;
   double host_fixed_ = 0, host_per_request_ = 0, between_per_request_ = 0;
   double mixed_saving_ = 0;  // a call less where chunks and decodes share one
-  bool async_ = true, linear_ = false, has_windowed_ = false, one_kernel_ = false;
+  bool async_ = true, linear_ = false, has_windowed_ = false, has_linear_ = false,
+       one_kernel_ = false;
   Seconds base_, per_token_, per_context_token_;
   // MFU and MBU, over the whole replica
   double ranks_ = 1, flops_per_token_ = 0, flops_per_row_ = 0;
@@ -224,11 +232,12 @@ inline double StepTime::windowed_context(const BatchShape& shape) const {
 inline double StepTime::decode_seconds(const BatchShape& shape) const {
   const double context = static_cast<double>(shape.decode_context);
   const double queries = static_cast<double>(shape.decode_requests);
-  double seconds = decode_.seconds(queries, queries, context, context);
+  double seconds = decode_.full.seconds(queries, queries, context, context);
   if (has_windowed_) {
     const double windowed = static_cast<double>(shape.decode_window_context);
-    seconds += decode_windowed_.seconds(queries, queries, windowed, windowed);
+    seconds += decode_.windowed.seconds(queries, queries, windowed, windowed);
   }
+  if (has_linear_) seconds += decode_.linear.roofline(queries, 0, 0, 0);
   return seconds;
 }
 
@@ -236,10 +245,11 @@ inline double StepTime::prefill_seconds(const BatchShape& shape) const {
   const double context = static_cast<double>(shape.prefill_context);
   const double queries = static_cast<double>(shape.tokens - shape.decode_requests);
   double seconds =
-      prefill_.chunk_seconds(queries, static_cast<double>(shape.prefill_pairs), context);
+      prefill_.full.chunk_seconds(queries, static_cast<double>(shape.prefill_pairs), context);
   if (has_windowed_)
-    seconds += prefill_windowed_.chunk_seconds(
+    seconds += prefill_.windowed.chunk_seconds(
         queries, static_cast<double>(shape.prefill_window_pairs), windowed_context(shape));
+  if (has_linear_) seconds += prefill_.linear.roofline(queries, 0, 0, 0);
   return seconds;
 }
 

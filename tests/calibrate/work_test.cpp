@@ -20,7 +20,7 @@ constexpr std::int64_t kTokens = 192;
 /// Llama 3.1 8B on one H200: what an iteration launches.
 OperatorList operators(NumberFormat weights, NumberFormat activations, NumberFormat kv) {
   return list_operators(*find_model("llama-3.1-8b"), *find_gpu("h200"), {weights, activations, kv},
-                        1);
+                        KernelPlan{});
 }
 OperatorList bf16_operators() {
   return operators(NumberFormat::bf16, NumberFormat::bf16, NumberFormat::bf16);
