@@ -11,6 +11,7 @@
 
 #include "hw_models/attention_work.h"
 #include "hw_models/check.h"
+#include "hw_models/parametric_attention.h"
 #include "hw_models/weight_groups.h"
 
 namespace fleetsim {
@@ -374,6 +375,19 @@ OperatorShape attention_shape(const Context& c, bool decode, bool windowed) {
       c.plan.attention_backend, kv, 1, 1, 1, 1, c.heads(), c.kv_heads(), head_dim, windowed};
 }
 
+/// Backends without a table on this GPU: naive always, fa2 where the rest is fitted. The roofline
+/// of a GPU that nobody measured stands for fa2, which engines run there.
+void use_published_rates(const Context& c, AttentionOperator& op) {
+  const bool naive = c.plan.attention_backend == AttentionBackend::naive;
+  const bool fa2 = c.plan.attention_backend == AttentionBackend::fa2 && c.plan.fitted != nullptr;
+  if (!naive && !fa2) return;
+  if (const auto* decode = std::get_if<DecodeAttentionShape>(&op.shape))
+    op.published = std::make_shared<const OperatorFamily>(parametric_attention(*decode, c.gpu));
+  if (const auto* prefill = std::get_if<PrefillAttentionShape>(&op.shape))
+    op.published = std::make_shared<const OperatorFamily>(parametric_attention(*prefill, c.gpu));
+  op.family = op.published.get();
+}
+
 AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
   const ModelSpec& m = c.model;
   AttentionOperator op;
@@ -415,8 +429,10 @@ AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
     PrefillAttentionShape mixed = *chunks;
     mixed.decodes = mixed.decode_context = 1;
     op.mixed_family = c.family_for(mixed);
+    if (op.mixed_family == nullptr && op.family != nullptr) op.mixed_family = c.stand_in_for(mixed);
     if (op.mixed_family == op.family) op.mixed_family = nullptr;
   }
+  if (op.family == nullptr) use_published_rates(c, op);
   return op;
 }
 
@@ -629,6 +645,7 @@ LaunchCost launch_cost(const AttentionOperator& op, const AttentionLoad& load) {
     cost.time = fitted.time;
     if (fitted.time > floor) cost.time = floor + op.age * (fitted.time - floor);
     cost.provenance = fitted.provenance;
+    if (op.published) cost.provenance = Provenance::parametric;
     if (op.stands_in && cost.provenance < Provenance::extrapolated)
       cost.provenance = Provenance::extrapolated;
     return cost;

@@ -2,6 +2,7 @@
 // The operators that one engine iteration launches on each GPU: their work and their roofline time.
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -109,6 +110,7 @@ struct AttentionOperator {
   OperatorShape shape;                     // DecodeAttentionShape, PrefillAttentionShape, latent
   double age = 1;                          // KernelAge: multiplies the fitted time beyond the floor
   bool stands_in = false;  // the family is another one's (stand_ins): extrapolated at best
+  std::shared_ptr<const OperatorFamily> published;  // `family`, where it is parametric_attention
   /// Prefill: prices chunks and decodes in one call, where one kernel takes both.
   const OperatorFamily* mixed_family = nullptr;
 };

@@ -132,6 +132,10 @@ void StepTime::compile_sampled(std::int64_t max_rows) {
 void StepTime::compile_attention(std::int64_t max_tokens, std::int64_t max_context,
                                  const KernelPlan& plan) {
   const double most_tokens = to_double(max_tokens);
+  one_kernel_ = std::all_of(operators_.attention.begin(), operators_.attention.end(),
+                            [](const AttentionOperator& op) {
+                              return op.decode || op.linear || op.mixed_family != nullptr;
+                            });
   for (const AttentionOperator& op : operators_.attention) {
     const double layers = to_double(op.layers);
     AttentionTerm term;
@@ -152,7 +156,6 @@ void StepTime::compile_attention(std::int64_t max_tokens, std::int64_t max_conte
     const bool one_call = plan.attention_backend == AttentionBackend::fa3;
     if (op.decode && op.family != nullptr && one_call)
       mixed_saving_ += layers * op.family->floor_seconds;
-    one_kernel_ = one_kernel_ || op.mixed_family != nullptr;
     const double pair = kv_flops_per_pair(op, ranks_);
     if (op.linear) {
       // no keys: nothing grows with the context

@@ -24,6 +24,7 @@ std::vector<std::int64_t> graph_sizes() {
 LaunchRules graph_rules() {
   LaunchRules rules;
   rules.capture_sizes = graph_sizes();
+  rules.host.between_per_request = Seconds{0};  // a claim of its own below
   return rules;
 }
 
@@ -227,6 +228,101 @@ TEST_CASE("the host is hidden behind the GPU when scheduling is asynchronous, el
   const Price price = tiny.price(decodes(256, 100));
   CHECK(price.host_overhead.value > 0);
   CHECK(price.total.value == Approx(1e-3 + 256 * 4e-3 / 512 + 5e-6));
+}
+
+TEST_CASE("every request costs the GPU idle time between iterations, hidden or not", "[unit]") {
+  LaunchRules rules = graph_rules();
+  const ModelSpec& m = model("llama-3.1-8b");
+  const double without =
+      StepTime(m, gpu("h200"), {}, 1, rules, 512).price(decodes(256, 1024)).total.value;
+  rules.host.between_per_request = Seconds{8e-6};
+  const Price with = StepTime(m, gpu("h200"), {}, 1, rules, 512).price(decodes(256, 1024));
+  CHECK(with.total.value - without == Approx(256 * 8e-6));
+  CHECK(with.host_overhead.value == Approx(256 * 8e-6));
+}
+
+TEST_CASE("attention of fitted GPUs is tabulated within 2 % of its family", "[unit]") {
+  const FittedGpu* fitted = find_fitted("h100-sxm");
+  REQUIRE(fitted != nullptr);
+  const StepTime step(model("llama-3.1-8b"), gpu("h100"), {}, 1, graph_rules(), 4096, fitted);
+  CHECK(step.kind() == "calibrated");
+  DecodeAttentionShape one;
+  one.query_heads = 32;
+  one.kv_heads = 8;
+  const OperatorFamily* family = fitted->find(family_of(OperatorShape{one}));
+  REQUIRE(family != nullptr);
+  for (const std::int64_t batch : {1, 7, 33, 200})
+    for (const std::int64_t context : {130, 777, 5000, 60000}) {
+      one.batch = static_cast<double>(batch);
+      one.context = static_cast<double>(context);
+      const double exact = 32 * family->time(work_of(OperatorShape{one})).time.value;
+      INFO(batch << " x " << context);
+      CHECK(relative(step.price(decodes(batch, context)).attention.value, exact) < 0.02);
+    }
+}
+
+TEST_CASE("fitted prices explain themselves to the nanosecond, whatever the model", "[invariant]") {
+  std::mt19937 random(11);
+  std::int64_t priced = 0;
+  for (const ModelSpec& m : model_catalogue())
+    for (const char* name : {"h100-sxm", "h200-sxm", "b200-sxm", "rtx4090"})
+      for (const std::int64_t tp : {1, 8}) {
+        const GpuSpec& g = gpu(name);
+        if (find_pricing_problem(m, g, {}, tp)) continue;
+        const StepTime step(m, g, {}, tp, graph_rules(), 1024, find_fitted(name));
+        for (int i = 0; i < 4; ++i, ++priced) {
+          const BatchShape shape = random_shape(random, 1024, step.window());
+          double explained = 0;
+          for (const OperatorCost& cost : step.explain(shape)) explained += cost.time.value;
+          INFO(m.name << " on " << name << " tp " << tp);
+          REQUIRE(relative(explained, step.price(shape).total.value) < 1e-9);
+        }
+      }
+  CHECK(priced > 400);
+}
+
+TEST_CASE("naive attention, unfused kernels and eager execution each cost time", "[unit]") {
+  const FittedGpu* fitted = find_fitted("h100-sxm");
+  const ModelSpec& m = model("llama-3.1-8b");
+  BatchShape prompt;
+  add_chunk(prompt, 4096, 0, 0);
+  prompt.sampled_rows = 1;
+  const auto seconds = [&](const LaunchRules& rules, const BatchShape& shape) {
+    return StepTime(m, gpu("h100"), {}, 1, rules, 4096, fitted).price(shape).total.value;
+  };
+  const double plain = seconds(graph_rules(), prompt);
+  LaunchRules rules = graph_rules();
+  rules.attention_backend = AttentionBackend::fa2;
+  const double fa2 = seconds(rules, prompt);
+  rules.attention_backend = AttentionBackend::naive;
+  const double naive = seconds(rules, prompt);
+  CHECK(fa2 > plain);
+  CHECK(naive > fa2);
+  rules = graph_rules();
+  rules.fused = false;
+  CHECK(seconds(rules, prompt) > plain);
+  rules = graph_rules();
+  rules.enforce_eager = true;
+  CHECK(seconds(rules, decodes(8, 500)) > 1.5 * seconds(graph_rules(), decodes(8, 500)));
+}
+
+TEST_CASE("experts shared out over the ranks cost the same weights and the busiest rank's rows",
+          "[unit]") {
+  const FittedGpu* fitted = find_fitted("h200-sxm");
+  const ModelSpec& m = model("qwen3-235b-a22b");
+  const Precision fp8 = precision(NumberFormat::fp8, NumberFormat::fp8);
+  LaunchRules uneven = graph_rules(), even = graph_rules();
+  even.routing_skew = 0;
+  uneven.routing_skew = 1.0;
+  const auto gemm = [&](const LaunchRules& rules, const Sharding& sharding, std::int64_t tokens) {
+    return StepTime(m, gpu("h200"), fp8, sharding, rules, 4096, fitted)
+        .group_time(CostGroup::gemm, tokens, 0)
+        .value;
+  };
+  CHECK(gemm(uneven, {4, 1}, 32) < gemm(even, {4, 1}, 32));      // fewer experts are read
+  CHECK(gemm(uneven, {4, 4}, 4096) > gemm(even, {4, 4}, 4096));  // the busiest rank decides
+  CHECK(find_pricing_problem(m, gpu("h200"), fp8, {4, 2}).has_value());
+  CHECK(find_pricing_problem(model("llama-3.1-8b"), gpu("h200"), {}, {4, 4}).has_value());
 }
 
 TEST_CASE("eager execution is at least as slow as its launches", "[unit]") {
