@@ -1,9 +1,27 @@
+// Every number that a measured service decided, and the rows that decided it.
+
 #include "sim/validation/fitted_on.h"
 
 namespace fleetsim {
 
 const std::vector<FittedRows>& fitted_rows() {
-  static const std::vector<FittedRows> table = {};
+  static const std::vector<FittedRows> table = {
+      {"inferencex", "llama-3.3-70b", "h100", "0.10.2",
+       "KernelAge::fp8_kv_decode 1.9 on Hopper before November 2025"},
+      {"inferencex", "llama-3.3-70b", "b200", "0.10.2",
+       "KernelAge::nvfp4_gemm 1.2 before November 2025; HostTime::per_eager_launch 45 us"},
+      {"inferencex", "minimax-m2.5", "b200", "0.19.0", "HostTime::per_eager_launch 45 us"},
+      {"inferencex", "gpt-oss-120b", "b200", "0.15.1",
+       "front end 9 ms + 1.6 us a token; routing_skew 1.0 of gpt-oss; "
+       "HostTime::between_per_request "
+       "8 us"},
+      {"inferencex", "gpt-oss-120b", "h100", "0.18.0", "routing_skew 1.0 of gpt-oss"},
+      {"inferencex", "minimax-m2.5", "h200", "0.18.0", "routing_skew 0.8, every model's default"},
+      {"inferencex", "kimi-k2.5", "h200", "0.16.0", "routing_skew 1.0 of Kimi"},
+      {"inferencex", "kimi-k2.5", "b200", "0.17.0", "routing_skew 1.0 of Kimi"},
+      {"vllm-openloop", "meta-llama/Llama-3.1-8B-Instruct", "h100", "0.15.1",
+       "HostTime::between_per_request 8 us"},
+  };
   return table;
 }
 
