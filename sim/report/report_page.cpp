@@ -13,6 +13,7 @@
 #include "sim/report/decimal_text.h"
 #include "sim/report/extra_runs.h"
 #include "sim/report/headline.h"
+#include "sim/report/model_evidence.h"
 #include "sim/report/page.h"
 #include "sim/report/report_charts.h"
 
@@ -47,6 +48,9 @@ std::string validation_notice(const Json& data) {
     return "<p class=\"notice\"><b>No hardware model.</b> Every iteration takes the time that the "
            "scenario states "
            "(cost_model), so the figures show scheduling, not a GPU.</p>";
+  if (!roofline_priced(data))
+    return "<p class=\"notice\"><b>How far to trust the times:</b> " +
+           html_text(model_evidence(data)) + ".</p>";
   return "<p class=\"notice\"><b>Hardware model not yet validated.</b> Iteration times come from "
          "datasheet figures and published "
          "ceilings (roofline); they have not been compared with measurements of whole services. "

@@ -7,6 +7,7 @@
 
 #include "sim/report/decimal_text.h"
 #include "sim/report/headline.h"
+#include "sim/report/model_evidence.h"
 
 namespace fleetsim {
 namespace {
@@ -148,9 +149,8 @@ std::string terminal_summary(const Json& data, const WallSection& wall, bool col
                number_text(wall.requests_per_wall_s),
                bytes_text(static_cast<double>(wall.peak_rss_bytes))));
   add_line(out, "model",
-           hardware_priced(data)
-               ? "hardware model not yet validated: treat fleet sizes as estimates"
-               : "no hardware model: iteration times are the scenario's own");
+           hardware_priced(data) ? model_evidence(data)
+                                 : "no hardware model: iteration times are the scenario's own");
   return out;
 }
 
