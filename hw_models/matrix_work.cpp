@@ -92,41 +92,64 @@ OperatorWork work_of(const GemmShape& shape) {
   return work;
 }
 
+namespace {
+
+/// What a token's choice means for each expert, the most popular first.
+struct ExpertChances {
+  double experts = 0, picks = 0, skew = 0;  // that they follow from
+  std::vector<double> chance;               // that a token picks it
+  std::vector<double> ln_missed;            // ln(1 - chance); chance 1: minus infinity
+};
+
+ExpertChances expert_chances(double experts, double picks, double skew) {
+  ExpertChances result{experts, picks, skew, {}, {}};
+  std::vector<double> popularity;
+  double left = 0;
+  for (double rank = 1; rank <= experts; ++rank) {
+    popularity.push_back(std::pow(rank, -skew));
+    left += popularity.back();
+  }
+  // A token cannot pick an expert twice: what the popular ones have above 1 goes to the others.
+  for (const double share : popularity) {
+    const double chance = left > 0 ? std::min(1.0, picks * share / left) : 0;
+    picks -= chance;
+    left -= share;
+    result.chance.push_back(chance);
+    result.ln_missed.push_back(std::log1p(-chance));
+  }
+  return result;
+}
+
+/// The last one asked for stays: a model is priced at thousands of numbers of tokens in a row.
+const ExpertChances& recent_chances(const ExpertsShape& shape) {
+  thread_local ExpertChances recent;
+  if (recent.experts != shape.experts || recent.picks != shape.experts_per_token ||
+      recent.skew != shape.skew)
+    recent = expert_chances(shape.experts, shape.experts_per_token, shape.skew);
+  return recent;
+}
+
+}  // namespace
+
 BusiestGpu busiest_gpu(const ExpertsShape& shape) {
   CHECK(shape.tokens > 0 && shape.experts > 0 && shape.local_experts > 0 &&
             shape.local_experts <= shape.experts && shape.experts_per_token > 0 &&
             shape.experts_per_token <= shape.experts && shape.skew >= 0,
         family_of(shape));
   const double experts = shape.experts, local = shape.local_experts, tokens = shape.tokens;
-  const auto hit = [&](double chance) {
-    return chance >= 1 ? 1.0 : -std::expm1(tokens * std::log1p(-chance));
-  };
+  const auto hit = [&](double ln_missed) { return -std::expm1(tokens * ln_missed); };
   if (shape.skew == 0) {
     const double chance = shape.experts_per_token / experts;
-    return {tokens * chance * local, local * hit(chance)};
+    return {tokens * chance * local, local * (chance >= 1 ? 1 : hit(std::log1p(-chance)))};
   }
-  // A token cannot pick an expert twice: what the popular ones have above 1 goes to the others.
-  std::vector<double> popularity;
-  double left = 0;
-  for (double rank = 1; rank <= experts; ++rank) {
-    popularity.push_back(std::pow(rank, -shape.skew));
-    left += popularity.back();
-  }
-  double picks = shape.experts_per_token, others_hit = 0, first_chance = 1, first_hit = 1;
-  for (std::size_t rank = 0; rank < popularity.size(); ++rank) {
-    const double chance = left > 0 ? std::min(1.0, picks * popularity[rank] / left) : 0;
-    picks -= chance;
-    left -= popularity[rank];
-    if (rank == 0) {
-      first_chance = chance;
-      first_hit = hit(chance);
-    } else {
-      others_hit += hit(chance);
-    }
-  }
+  const ExpertChances& chances = recent_chances(shape);
+  double others_hit = 0;
+  for (std::size_t rank = 1; rank < chances.ln_missed.size(); ++rank)
+    others_hit += hit(chances.ln_missed[rank]);
+  const double first = chances.chance.front();
   const double others = experts > 1 ? (local - 1) / (experts - 1) : 0;
-  return {tokens * (first_chance + others * (shape.experts_per_token - first_chance)),
-          first_hit + others * others_hit};
+  return {tokens * (first + others * (shape.experts_per_token - first)),
+          hit(chances.ln_missed.front()) + others * others_hit};
 }
 
 OperatorWork work_of(const ExpertsShape& shape) {

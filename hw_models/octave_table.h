@@ -22,9 +22,9 @@ class OctaveAxis {
 
   struct Position {
     std::size_t low;
-    double share;  // of the knot above `low`; below 0 under 1, beyond 1 over the last knot
+    double share;  // of the knot above `low`; beyond 1 over the last knot
   };
-  /// x > 0. Outside the axis the outermost interval is continued.
+  /// x > 0. Under 1 the first knot stands; over the last one its interval is continued.
   Position position(double x) const {
     if (x < 1) x = 1;
     const std::uint64_t bits = std::bit_cast<std::uint64_t>(x);

@@ -11,6 +11,7 @@
 
 #include "hw_models/attention_work.h"
 #include "hw_models/check.h"
+#include "hw_models/matrix_work.h"
 #include "hw_models/parametric_attention.h"
 #include "hw_models/weight_groups.h"
 
@@ -55,11 +56,12 @@ struct Context {
   OperatorList* out;
 
   const OperatorFamily* family_for(const OperatorShape& shape) const {
-    return plan.fitted == nullptr ? nullptr : plan.fitted->find(family_of(shape));
+    const bool fitted = plan.fitted != nullptr && wide == 2;  // nobody measured fp32
+    return fitted ? plan.fitted->find(family_of(shape)) : nullptr;
   }
 
   const OperatorFamily* stand_in_for(const OperatorShape& shape) const {
-    if (plan.fitted == nullptr) return nullptr;
+    if (plan.fitted == nullptr || wide != 2) return nullptr;
     const auto names = std::visit(
         [](const auto& s) -> std::vector<std::string> {
           if constexpr (requires { stand_ins(s); }) return stand_ins(s);
@@ -293,6 +295,12 @@ void halve(RowOperator& op) {
   if (auto* gemm = std::get_if<GemmShape>(&op.shape)) gemm->n /= 2;
 }
 
+/// The tables of these formats measured products with quantising their input.
+bool includes_quantising(const RowOperator& op) {
+  const auto* gemm = std::get_if<GemmShape>(&op.shape);
+  return op.family != nullptr && gemm != nullptr && gemm->format != GemmFormat::int8;
+}
+
 const WeightGroup& named(const std::vector<WeightGroup>& groups, const std::string& name) {
   const auto found = std::find_if(groups.begin(), groups.end(),
                                   [&](const WeightGroup& group) { return group.name == name; });
@@ -304,21 +312,20 @@ void add_layers(const Context& c, const std::vector<WeightGroup>& groups) {
   const ModelSpec& m = c.model;
   const double hidden = to_double(m.hidden);
   add_elementwise(c, "residual and norm", 2 * m.layers + 1, 4 * c.wide * hidden, kEagerNorm);
-  bool experts_are_fitted = false;
+  std::optional<RowOperator> experts;  // fitted: one operator with permutation, activation and sum
+  if (m.moe)
+    experts = fitted_experts(c, gemm_of(c, named(groups, "expert gate-up")),
+                             gemm_of(c, named(groups, "expert down")));
   for (const WeightGroup& group : groups) {
     if (group.role != WeightRole::matrix && group.role != WeightRole::expert &&
         group.role != WeightRole::router && group.role != WeightRole::narrow)
       continue;
-    RowOperator op = gemm_of(c, group);
-    if (group.name == "expert gate-up") {
-      if (auto both = fitted_experts(c, op, gemm_of(c, named(groups, "expert down")))) {
-        c.out->rows.push_back(std::move(*both));
-        experts_are_fitted = true;
-        continue;
-      }
+    if (group.role == WeightRole::expert && experts) {
+      if (group.name == "expert gate-up") c.out->rows.push_back(*experts);
+      continue;
     }
-    if (group.role == WeightRole::expert && experts_are_fitted) continue;
-    if (op.family == nullptr) add_quantise(c, group);  // fitted products include it
+    RowOperator op = gemm_of(c, group);
+    if (!includes_quantising(op)) add_quantise(c, group);
     if (group.name == "latent kv projection") {
       // Decode multiplies by its two halves apart, before and behind attention.
       op.name = "latent kv projection or absorption";
@@ -326,7 +333,10 @@ void add_layers(const Context& c, const std::vector<WeightGroup>& groups) {
     }
     c.out->rows.push_back(std::move(op));
     add_ffn_activation(c, group);
-    if (group.role == WeightRole::router) {
+    if (group.role == WeightRole::router && experts) {
+      // the choice of experts: scores read, weights and numbers written
+      add_elementwise(c, "expert choice", group.layers, c.wide * to_double(group.rows));
+    } else if (group.role == WeightRole::router) {
       const double k = to_double(m.moe->experts_per_token);
       add_elementwise(c, "expert routing and combine", kRoutingKernels * group.layers,
                       c.wide * hidden * (k + 1) / to_double(kRoutingKernels));
@@ -365,6 +375,8 @@ void add_head(const Context& c, const WeightGroup& head) {
 /// The shape of one layer with nothing asked yet.
 OperatorShape attention_shape(const Context& c, bool decode, bool windowed) {
   const double kv = element_bytes(c.precision.kv_cache);
+  // Chunked layers (Llama 4) run as shorter requests in the kernel without a window.
+  if (c.model.chunked_window) windowed = false;
   if (c.model.latent && decode) return LatentDecodeShape{kv, 1, 1, c.heads()};
   if (c.model.latent) return LatentPrefillShape{kv, 1, 1, 1, 1, c.heads()};
   const double head_dim = to_double(c.model.head_dim);
@@ -424,7 +436,13 @@ AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
     op.family = c.stand_in_for(op.shape);
     op.stands_in = op.family != nullptr;
   }
-  if (decode && element_bytes(kv) == 1) op.age = c.plan.age.fp8_kv_decode;
+  // Sparse attention and other widths than DeepSeek's lie beside the tables.
+  if (m.latent && (m.index || m.latent->nope_dim != 128 || m.latent->v_dim != 128))
+    op.stands_in = op.family != nullptr;
+  const auto* decode_shape = std::get_if<DecodeAttentionShape>(&op.shape);
+  if (decode_shape != nullptr && decode_shape->backend == AttentionBackend::fa3 &&
+      kv == NumberFormat::fp8)
+    op.age = c.plan.age.fp8_kv_decode;
   if (const auto* chunks = std::get_if<PrefillAttentionShape>(&op.shape)) {
     PrefillAttentionShape mixed = *chunks;
     mixed.decodes = mixed.decode_context = 1;
@@ -436,12 +454,13 @@ AttentionOperator attention_of(const Context& c, bool decode, bool windowed) {
   return op;
 }
 
-/// The indexer of sparse attention: every query against the index key of every cached token, and
-/// the choice of the best (a score of 4 bytes written and read). No public table: the roofline.
+/// The indexer of sparse attention: every query against the index key of every cached token. No
+/// public table: the roofline at the 16-bit rate.
 AttentionOperator index_of(const Context& c, bool decode) {
   const SparseIndex& index = *c.model.index;
   AttentionOperator op;
   op.decode = decode;
+  op.replicated = true;
   op.layers = c.model.growing_layers();
   op.name = std::string(decode ? "decode" : "prefill") + " index and choice of keys";
   op.flops_per_pair = 2 * to_double(index.heads * index.dim);
@@ -494,10 +513,12 @@ void add_notes(const Context& c) {
   const bool native_experts =
       c.model.native_expert_format && stored_format(c, WeightRole::expert) != p.weights;
   if (native_experts) {
-    const std::string format = name_of(*c.model.native_expert_format);
-    note(c.model.name + ": experts are stored in " + format +
-         " (mxfp4) as published, the rest in " + name_of(p.weights) + "; expert math at the " +
-         name_of(math_format(*c.model.native_expert_format, p.activations, c.gpu)) + " rate");
+    const NumberFormat stored = stored_format(c, WeightRole::expert);
+    const std::string format =
+        name_of(stored) + std::string(!p.experts && stored == NumberFormat::fp4 ? " (mxfp4)" : "");
+    note(c.model.name + ": experts are stored in " + format + (p.experts ? "" : " as published") +
+         ", the rest in " + name_of(p.weights) + "; expert math at the " +
+         name_of(math_format(stored, p.activations, c.gpu)) + " rate");
   }
   if (c.model.native_weight_format && *c.model.native_weight_format != p.weights)
     note(c.model.name + " is published with " + name_of(*c.model.native_weight_format) +
@@ -508,8 +529,11 @@ void add_notes(const Context& c) {
   if (c.tp > 1)
     note("all-reduce among " + std::to_string(c.tp) + " x " + gpu + ": " +
          all_reduce_curve(c.gpu, c.tp).source);
+  const bool fitted_experts_priced = std::any_of(
+      c.out->rows.begin(), c.out->rows.end(),
+      [](const RowOperator& op) { return std::holds_alternative<ExpertsShape>(op.shape); });
   if (c.model.moe)
-    note(c.plan.routing_skew > 0
+    note(c.plan.routing_skew > 0 && fitted_experts_priced
              ? fmt::format("experts: popularity by a power law of exponent {}", c.plan.routing_skew)
              : "experts: uniform routing");
 }
@@ -593,6 +617,13 @@ OperatorShape loaded(const OperatorShape& one, const AttentionLoad& load) {
 
 double weight_bytes_read(const RowOperator& op, std::int64_t rows) {
   if (op.expert_bytes == 0) return op.bytes_fixed;
+  if (const auto* fitted = std::get_if<ExpertsShape>(&op.shape)) {
+    ExpertsShape shape = *fitted;
+    shape.tokens = to_double(rows);
+    // a whole expert is as many shares of width as ranks divide the experts
+    return op.bytes_fixed + op.expert_bytes * (shape.experts / shape.local_experts) *
+                                busiest_gpu(shape).distinct_experts;
+  }
   return op.bytes_fixed +
          op.expert_bytes * distinct_experts(op.experts, op.experts_per_token, to_double(rows));
 }

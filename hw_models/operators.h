@@ -99,7 +99,8 @@ struct AttentionOperator {
   std::string name;
   bool decode = true;  // else prefill
   bool windowed = false;
-  bool linear = false;  // cost by queries alone: state of fixed size instead of keys
+  bool replicated = false;  // every rank does all of it
+  bool linear = false;      // cost by queries alone: state of fixed size instead of keys
   std::int64_t layers = 0;
   double flops_per_pair = 0;    // (query, key) pairs
   double flops_per_cached = 0;  // cached tokens of prefill chunks (latent up-projection again)

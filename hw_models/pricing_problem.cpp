@@ -54,6 +54,9 @@ Message activation_problem(const ModelSpec& m, const Precision& p) {
   const bool fp32_activations = p.activations == NumberFormat::fp32;
   if (p.experts && !m.moe)
     return fmt::format("experts {}: {} has no routed experts", name_of(*p.experts), m.name);
+  if (p.experts && (fp32_weights || *p.experts == NumberFormat::fp32))
+    return fmt::format("experts {} with weights {}: fp32 runs only with fp32", name_of(*p.experts),
+                       weights);
   if (fp32_weights != fp32_activations)
     return fmt::format("weights {} with activations {}: fp32 runs only with fp32", weights,
                        activations);

@@ -18,7 +18,7 @@ constexpr double kLaunchSeconds = 5e-6;
 double to_double(std::int64_t n) { return static_cast<double>(n); }
 
 double kv_flops_per_pair(const AttentionOperator& op, double ranks) {
-  return op.flops_per_pair * to_double(op.layers) * ranks;
+  return op.flops_per_pair * to_double(op.layers) * (op.replicated ? 1 : ranks);
 }
 
 }  // namespace
@@ -146,14 +146,17 @@ void StepTime::compile_attention(std::int64_t max_tokens, std::int64_t max_conte
     term.memory_per_token = layers * op.bytes_per_token / op.roof.byte_rate.value;
     const double farthest = op.windowed ? window_ : std::max(to_double(max_context), 2.0);
     if (op.family != nullptr) {
-      term.table = OctaveTable(most_tokens, farthest, [&](double x, double y) {
+      term.by_mean_keys = op.windowed;
+      term.table = OctaveTable(2 * most_tokens, farthest, [&](double x, double y) {
         AttentionLoad load{x, x, x * y, x * y};
-        // Chunks of several requests cost as one chunk of as many queries and keys a query.
-        if (!op.decode) load = {1, x, x * y, std::max(x, y + x / 2)};
+        // Prompts without cached tokens, each of y: their last query sees y keys.
+        if (!op.decode) load = {x / y, x, x * (y + 1) / 2, x};
+        if (!op.decode && op.windowed) load = {1, x, x * y, std::max(x, y + x / 2)};
         return layers * launch_cost(op, load).time.value;
       });
     }
-    const bool one_call = plan.attention_backend == AttentionBackend::fa3;
+    const bool one_call = plan.attention_backend == AttentionBackend::fa3 &&
+                          std::holds_alternative<DecodeAttentionShape>(op.shape);
     if (op.decode && op.family != nullptr && one_call)
       mixed_saving_ += layers * op.family->floor_seconds;
     const double pair = kv_flops_per_pair(op, ranks_);
@@ -280,10 +283,10 @@ void StepTime::explain_attention(const BatchShape& shape, std::vector<OperatorCo
     const double layers = to_double(op.layers);
     // The compiled term's time: a table's interpolation is part of the price.
     const AttentionTerm& term = term_of(op, op.decode ? decode_ : prefill_);
-    const double seconds = op.linear ? term.roofline(load.queries, 0, 0, 0)
-                           : op.decode
-                               ? term.seconds(load.requests, load.queries, load.pairs, load.context)
-                               : term.chunk_seconds(load.queries, load.pairs, load.context);
+    const double seconds =
+        op.linear   ? term.roofline(load.queries, 0, 0, 0)
+        : op.decode ? term.seconds(load.requests, load.queries, load.pairs, load.context)
+                    : term.chunk_seconds(load.requests, load.queries, load.pairs, load.context);
     costs.push_back({op.name,
                      CostGroup::attention,
                      op.layers,

@@ -134,7 +134,7 @@ class StepTime {
   /// What the reader of a report must know: "fp8 weights on a100 are dequantised: weight-only
   /// cost", ...
   const std::vector<std::string>& notes() const;
-  /// "roofline", "fixed", "linear": which model priced it, for provenance.
+  /// "calibrated", "roofline", "fixed", "linear": which model priced it, for provenance.
   const std::string& kind() const;
 
  private:
@@ -152,15 +152,21 @@ class StepTime {
     double fixed = 0;
     double compute_per_pair = 0, compute_per_cached = 0;
     double memory_per_context = 0, memory_per_token = 0;
-    /// Decode: by requests and mean context. Prefill: by queries and mean keys a query.
+    /// Decode: by requests and mean context. Prefill: by the queries of prompts without cached
+    /// tokens that are as much work and whose last query sees as many keys, and by those keys (the
+    /// coordinates of attention_work.h); under a window by queries and mean keys a query.
     OctaveTable table;
+    bool by_mean_keys = false;
     double seconds(double requests, double queries, double pairs, double context) const {
       if (!table.empty()) return requests > 0 ? table.at(requests, context / requests) : 0;
       return roofline(queries, pairs, 0, context);
     }
-    double chunk_seconds(double queries, double pairs, double context) const {
-      if (!table.empty()) return table.at(queries, pairs / queries);
-      return roofline(queries, pairs, context - queries, context);
+    double chunk_seconds(double requests, double queries, double pairs, double context) const {
+      if (table.empty()) return roofline(queries, pairs, context - queries, context);
+      if (by_mean_keys) return table.at(queries, pairs / queries);
+      const double longest = pairs / queries + (queries / requests - 1) / 2;
+      return table.at(2 * pairs / (longest + 1), longest) +
+             compute_per_cached * (context - queries);
     }
     double roofline(double queries, double pairs, double cached, double context) const {
       const double compute = compute_per_pair * pairs + compute_per_cached * cached;
@@ -242,13 +248,15 @@ inline double StepTime::decode_seconds(const BatchShape& shape) const {
 }
 
 inline double StepTime::prefill_seconds(const BatchShape& shape) const {
+  const double requests = static_cast<double>(shape.prefill_requests);
   const double context = static_cast<double>(shape.prefill_context);
   const double queries = static_cast<double>(shape.tokens - shape.decode_requests);
-  double seconds =
-      prefill_.full.chunk_seconds(queries, static_cast<double>(shape.prefill_pairs), context);
+  double seconds = prefill_.full.chunk_seconds(requests, queries,
+                                               static_cast<double>(shape.prefill_pairs), context);
   if (has_windowed_)
-    seconds += prefill_.windowed.chunk_seconds(
-        queries, static_cast<double>(shape.prefill_window_pairs), windowed_context(shape));
+    seconds += prefill_.windowed.chunk_seconds(requests, queries,
+                                               static_cast<double>(shape.prefill_window_pairs),
+                                               windowed_context(shape));
   if (has_linear_) seconds += prefill_.linear.roofline(queries, 0, 0, 0);
   return seconds;
 }

@@ -138,9 +138,14 @@ const std::vector<DatedRule>& vllm_v1_rules() {
       {"2025-07-25",
        "a victim already scheduled in the step gives its tokens back (not in v0.10.0; from when on "
        "was not read)"},
+      {"2025-11-01",
+       "today's kernels for decode over fp8 KV on Hopper and for nvfp4 on Blackwell (fitted; no "
+       "measured "
+       "row lies between 0.10.2 and 0.11.2)"},
       {"2025-12-29",
        "async scheduling by default: two steps in flight, host time hidden behind the GPU"},
       {"2026-03-24", "admission gate over the whole sequence (scheduler_reserve_full_isl)"},
+      {"2026-03-20", "MiniMax's norm over all heads is one kernel"},
       {"2026-04-01",
        "CUDA graphs count against gpu_memory_utilization, whose default becomes 0.92"},
       {"2026-06-01", "freed blocks without a hash are reused first"},
@@ -165,7 +170,7 @@ std::vector<std::int64_t> capture_sizes(std::int64_t version_date, std::int64_t 
   const bool wide_steps = version_date >= kLargeCaptureSizes;
   const std::int64_t cap = wide_steps && data_centre_blackwell ? 1024 : 512;
   std::int64_t largest = largest_asked.value_or(std::min(2 * max_num_seqs, cap));
-  if (wide_steps) largest = std::min(largest, max_num_batched_tokens);
+  if (wide_steps || largest_asked) largest = std::min(largest, max_num_batched_tokens);
   std::vector<std::int64_t> sizes;
   for (const std::int64_t size : {1, 2, 4}) {
     if (size <= largest) sizes.push_back(size);
@@ -242,6 +247,18 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
   if (rules.attention_backend == AttentionBackend::fa3 && gpu.architecture_sm != 90) {
     reader.fault("attention_backend", "FlashAttention 3 runs on Hopper (sm_90) only; " + gpu.name +
                                           " is sm_" + std::to_string(gpu.architecture_sm));
+  }
+  const bool own_latent_kernels =
+      model.latent && rules.attention_backend && *rules.attention_backend != AttentionBackend::fa3;
+  if (own_latent_kernels) {
+    reader.fault("attention_backend", model.name +
+                                          " has latent attention, whose kernels are its own; "
+                                          "leave attention_backend out");
+  }
+  if (rules.attention_backend == AttentionBackend::trtllm && gpu.architecture_sm < 90) {
+    reader.fault("attention_backend", "TensorRT-LLM's kernels run on Hopper and Blackwell; " +
+                                          gpu.name + " is sm_" +
+                                          std::to_string(gpu.architecture_sm));
   }
   rules.routing_skew = settings.routing_skew;
   rules.fused_all_heads_norm = rules.version_date >= kAllHeadsNormFused;

@@ -38,7 +38,8 @@ std::vector<std::string> what_would_fit(const PoolDeployment& pool, const Precis
                                         const MemoryRequest& request) {
   std::vector<std::string> options;
   const auto fits = [&](const GpuSpec& gpu, const Precision& with, const MemoryRequest& asked) {
-    return !find_pricing_problem(pool.model, gpu, with, asked.tp) &&
+    return !find_pricing_problem(pool.model, gpu, with,
+                                 {asked.tp, pool.expert_parallel > 1 ? asked.tp : 1}) &&
            plan_memory(pool.model, gpu, with, asked).missing.value == 0;
   };
   for (std::int64_t tp = request.tp * 2; tp <= 16; tp *= 2) {
@@ -180,6 +181,7 @@ void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& 
   deployed.name = pool.name;
   deployed.gpu = find_gpu(pool.gpu);
   deployed.replicas = pool.replicas;
+  deployed.expert_parallel = pool.parallelism.ep;
   deployed.gpus_per_replica = pool.parallelism.tp * pool.parallelism.pp * pool.parallelism.dp;
   if (deployed.gpu == nullptr) {
     scenario.source.report(problems, path + ".gpu", "unknown GPU '" + pool.gpu + "'");

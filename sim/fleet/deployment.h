@@ -21,6 +21,7 @@ struct PoolDeployment {
   std::shared_ptr<const StepTime> step_time;
   std::int64_t replicas = 1;
   std::int64_t gpus_per_replica = 1;
+  std::int64_t expert_parallel = 1;
   FlopsPerSecond gemm_peak;       // of one GPU at the precision that its GEMMs run in
   std::optional<PowerLaw> power;  // of one GPU; absent where the cost model has no hardware
   double usd_per_gpu_hour = 0;
