@@ -142,7 +142,8 @@ class TableReader {
     return gpu_.architecture_sm == 90 ? AttentionBackend::fa3 : AttentionBackend::fa2;
   }
   double query_heads(const ModelSpec& model, std::int64_t tp) const {
-    return static_cast<double>(model.heads / tp);
+    const std::int64_t heads = model.heads / tp;
+    return static_cast<double>(heads);
   }
   double kv_heads(const ModelSpec& model, std::int64_t tp) const {
     return static_cast<double>(model.kv_heads_per_rank(tp));

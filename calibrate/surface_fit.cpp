@@ -11,7 +11,7 @@
 namespace fleetsim {
 namespace {
 
-constexpr double kSupport = 0.25;  // of a point's weight, for a knot to count as measured
+constexpr double kSupport = 0.25;           // of a point's weight, for a knot to count as measured
 constexpr double kUnmeasuredWeight = 1e-3;  // of a measured knot's, when a curve is made to rise
 
 std::size_t size_of(const std::vector<LogSurface::Axis>& axes) {

@@ -32,6 +32,23 @@ std::string data_folder(const ValidateOptions& options, Problems& problems) {
   return folder;
 }
 
+/// What would fail or mean nothing behind the work is said before it.
+void check_outputs(const ValidateOptions& options, Problems& problems) {
+  namespace fs = std::filesystem;
+  if (!options.out.empty() && fs::exists(options.out) && !fs::is_directory(options.out))
+    problems.add("--out " + options.out, {}, "the output folder is a file");
+  for (const std::string& path : {options.markdown, options.record_gates}) {
+    const fs::path folder = fs::path(path).parent_path();
+    if (!folder.empty() && !fs::is_directory(folder))
+      problems.add(path, {}, "its folder does not exist");
+  }
+  if (!options.record_gates.empty() && (!options.services || !options.only.empty()))
+    problems.add("--record-gates", {},
+                 "gates are of all whole services: not with --operators alone or --only");
+  if (options.rows && !options.services)
+    problems.add("--rows", {}, "rows are of whole services: not with --operators alone");
+}
+
 void write_file(const std::string& path, const std::string& text) {
   OutputFile file(path);
   file.write(text);
@@ -62,6 +79,7 @@ int validate_command(const ValidateOptions& options) {
   const std::string data_dir = data_folder(options, problems);
   std::vector<Gate> gates;
   if (!options.gates.empty()) gates = read_gates(options.gates, problems);
+  check_outputs(options, problems);
   problems.throw_if_any();
   const Validation validation = validate(options, data_dir, problems);
   problems.throw_if_any();

@@ -260,6 +260,8 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
                                           gpu.name + " is sm_" +
                                           std::to_string(gpu.architecture_sm));
   }
+  if (settings.routing_skew && !model.moe)
+    reader.fault("routing_skew", model.name + " has no routed experts");
   rules.routing_skew = settings.routing_skew;
   rules.fused_all_heads_norm = rules.version_date >= kAllHeadsNormFused;
   rules.kernel_age = kernel_age(rules.version_date, gpu);

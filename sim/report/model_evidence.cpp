@@ -66,10 +66,11 @@ std::string model_evidence(const Json& data) {
   const Gate closed = gate("inferencex", "e2e"), first = gate("inferencex", "ttft");
   const Gate open = gate("vllm-openloop", "e2e"), soon = gate("vllm-openloop", "ttft");
   return fmt::format(
-      "operators fitted to measurements; against measured vLLM services E2E is within {:.1f} % in "
-      "the "
-      "median, TTFT {:.0f} % (closed loop, {} rows), {:.1f} % and {:.0f} % (open loop, {}): "
-      "VALIDATION.md",
+      "operators fitted to measurements; on measured vLLM services (H100, H200, B200, B300) E2E "
+      "was "
+      "within {:.1f} % in the median and TTFT {:.0f} % (closed loop, {} rows), {:.1f} % and {:.0f} "
+      "% "
+      "(open loop, {}); other set-ups are less certain: VALIDATION.md",
       closed.percent, first.percent, closed.rows, open.percent, soon.percent, open.rows);
 }
 

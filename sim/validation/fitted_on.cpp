@@ -16,9 +16,9 @@ const std::vector<FittedRows>& fitted_rows() {
        "HostTime::between_per_request "
        "8 us"},
       {"inferencex", "gpt-oss-120b", "h100", "0.18.0", "routing_skew 1.0 of gpt-oss"},
-      {"inferencex", "minimax-m2.5", "h200", "0.18.0", "routing_skew 0.8, every model's default"},
-      {"inferencex", "kimi-k2.5", "h200", "0.16.0", "routing_skew 1.0 of Kimi"},
-      {"inferencex", "kimi-k2.5", "b200", "0.17.0", "routing_skew 1.0 of Kimi"},
+      {"inferencex", "minimax-m2.5", "h200", "0.18.0", "routing_skew 0.7, every model's default"},
+      {"inferencex", "kimi-k2.5", "h200", "0.16.0", "routing_skew 0.9 of Kimi"},
+      {"inferencex", "kimi-k2.5", "b200", "0.17.0", "routing_skew 0.9 of Kimi"},
       {"vllm-openloop", "meta-llama/Llama-3.1-8B-Instruct", "h100", "0.15.1",
        "HostTime::between_per_request 8 us"},
   };

@@ -3,12 +3,11 @@
 
 #include "hw_models/catalogue_file.h"
 
-#include "hw_models/gpu_spec.h"
-#include "hw_models/model_spec.h"
-
 #include "embedded/gpus.h"
 #include "embedded/models.h"
 #include "hw_models/check.h"
+#include "hw_models/gpu_spec.h"
+#include "hw_models/model_spec.h"
 
 #include "tests/catch.h"
 

@@ -247,25 +247,12 @@ class RuleCheck {
 }  // namespace
 
 const std::vector<std::string>& folder_order() {
-  static const std::vector<std::string> order = {"hw_models",
-                                                 "kernels/emulation",
-                                                 "kernels/device",
-                                                 "kernels/reference",
-                                                 "kernels/operators",
-                                                 "kernels/checks",
-                                                 "kernels/measure",
-                                                 "kernels/program",
-                                                 "calibrate",
-                                                 "sim/core",
-                                                 "sim/scenario",
-                                                 "sim/workload",
-                                                 "sim/metrics",
-                                                 "sim/engine",
-                                                 "sim/fleet",
-                                                 "sim/report",
-                                                 "sim/breakdown",
-                                                 "sim/validation",
-                                                 "sim/app"};
+  static const std::vector<std::string> order = {
+      "hw_models",         "kernels/emulation", "kernels/device",  "kernels/reference",
+      "kernels/operators", "kernels/checks",    "kernels/measure", "kernels/program",
+      "calibrate",         "sim/core",          "sim/scenario",    "sim/workload",
+      "sim/metrics",       "sim/engine",        "sim/fleet",       "sim/report",
+      "sim/breakdown",     "sim/validation",    "sim/app"};
   return order;
 }
 
