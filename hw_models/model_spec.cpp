@@ -232,6 +232,18 @@ Bytes ModelSpec::state_bytes_per_sequence_per_rank(std::int64_t tp) const {
   return {linear->layers * (conv + states * linear->value_dim * linear->key_dim * 4)};
 }
 
+ModelSpec pipeline_stage(const ModelSpec& model, std::int64_t stages) {
+  CHECK(stages >= 1 && stages <= model.layers, std::to_string(stages));
+  ModelSpec stage = model;
+  const auto share = [stages](std::int64_t layers) { return (layers + stages - 1) / stages; };
+  stage.layers = share(model.layers);
+  // Kinds of layers keep their part of the stage; at least one keeps growing KV.
+  stage.windowed_layers = model.windowed_layers * stage.layers / model.layers;
+  if (model.linear) stage.linear->layers = model.linear->layers * stage.layers / model.layers;
+  if (model.moe) stage.moe->dense_layers = model.moe->dense_layers / stages;
+  return stage;
+}
+
 const std::vector<ModelSpec>& model_catalogue() {
   static const std::vector<ModelSpec> catalogue = read_catalogue();
   return catalogue;

@@ -103,6 +103,11 @@ struct ModelSpec {
   Bytes state_bytes_per_sequence_per_rank(std::int64_t tp) const;
 };
 
+/// The largest of `stages` pipeline stages as a model of its own: its share of the layers of every
+/// kind, rounded up, with embedding and head (the first has one, the last the other). Valid: 1 to
+/// `layers`. Parameters and bytes of the result are those of the stage.
+ModelSpec pipeline_stage(const ModelSpec& model, std::int64_t stages);
+
 const std::vector<ModelSpec>& model_catalogue();
 const ModelSpec* find_model(const std::string& name);
 std::vector<std::string> model_names();

@@ -218,6 +218,23 @@ void add_all_reduce(const Context& c, const std::string& name, std::int64_t laun
   c.out->rows.push_back(std::move(op));
 }
 
+/// Activations of every token to the next pipeline stage: 10 us of latency (aiconfigurator's P2P
+/// figure, kernels-and-cost-models §4.5), then 380 of 450 GB/s NVLink one way (§2.5), PCIe at 0.55.
+void add_stage_send(const Context& c) {
+  if (c.plan.pp == 1) return;
+  constexpr double kLatency = 10e-6, kNvlinkShare = 380.0 / 450;
+  const double rate = c.gpu.nvlink_per_direction
+                          ? kNvlinkShare * c.gpu.nvlink_per_direction->value
+                          : kGatherPcieShare * c.gpu.pcie_per_direction.value;
+  RowOperator op;
+  op.name = "send to the next stage";
+  op.group = CostGroup::communication;
+  op.message_per_row = op.wire_per_row = c.wide * to_double(c.model.hidden) / to_double(c.tp);
+  op.curve = {{0.0, {kLatency}}, {1e9, {kLatency + 1e9 / rate}}};
+  op.source = "derived: P2P latency and one-way copy rate";
+  c.out->rows.push_back(std::move(op));
+}
+
 void add_position_operators(const Context& c) {
   const ModelSpec& m = c.model;
   const double kv_element = element_bytes(c.precision.kv_cache);
@@ -703,6 +720,7 @@ OperatorList list_operators(const ModelSpec& model, const GpuSpec& gpu, const Pr
   add_elementwise(context, "embedding", 1, 2 * wide * to_double(model.hidden));
   add_all_reduce(context, "embedding all-reduce", 1, wide * to_double(model.hidden));
   add_layers(context, groups);
+  add_stage_send(context);
   add_head(context, groups.back());
   for (const bool decode : {true, false}) {
     if (model.index) list.attention.push_back(index_of(context, decode));

@@ -35,6 +35,7 @@ struct KernelPlan {
   /// data parallelism: every rank has all tokens and some experts whole, so nothing is exchanged
   /// but the all-reduce behind them).
   std::int64_t ep = 1;
+  std::int64_t pp = 1;  // stages: beyond 1 the activations are sent on
   /// Norms with the residual, SiLU with the product, rotary embedding and quantisation as one
   /// kernel each; else as PyTorch's eager operators.
   bool fused = true;

@@ -47,6 +47,7 @@ StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& 
   KernelPlan plan;
   plan.tp = sharding.tp;
   plan.ep = sharding.ep;
+  plan.pp = sharding.pp;
   plan.fused = rules.fused;
   plan.attention_backend = rules.attention_backend.value_or(default_attention_backend(gpu));
   plan.age = rules.age;

@@ -72,10 +72,12 @@ AttentionBackend default_attention_backend(const GpuSpec& gpu);
 
 /// GPUs of a replica and how they share a model.
 struct Sharding {
-  Sharding(std::int64_t tensor_ranks = 1, std::int64_t expert_ranks = 1)
-      : tp(tensor_ranks), ep(expert_ranks) {}
+  Sharding(std::int64_t tensor_ranks = 1, std::int64_t expert_ranks = 1,
+           std::int64_t pipeline_stages = 1)
+      : tp(tensor_ranks), ep(expert_ranks), pp(pipeline_stages) {}
   std::int64_t tp;  // tensor-parallel ranks
   std::int64_t ep;  // ranks that share out the routed experts: 1 or tp
+  std::int64_t pp;  // stages; the model is then pipeline_stage, and the price one stage's
 };
 
 /// One operator of an iteration, over all layers: the explained price.

@@ -82,6 +82,9 @@ NamedSets named_sets(const BreakdownOptions& options, const BreakdownQuestion& q
   if (options.tp)
     named.add(fmt::format("--tp {}", *options.tp),
               fmt::format("fleet.pools.main.parallelism.tp={}", *options.tp));
+  if (options.pp)
+    named.add(fmt::format("--pp {}", *options.pp),
+              fmt::format("fleet.pools.main.parallelism.pp={}", *options.pp));
   // One sequence of this length must fit; the model's longest need not, since nobody asks for it.
   const bool prompt = question.prompt > question.context;
   const std::int64_t longest = std::max(question.prompt, question.context);
@@ -216,7 +219,7 @@ int breakdown_command(const BreakdownOptions& options) {
   CHECK(scenario.has_value(), "a scenario without problems was not read");
 
   Problems undeployed;
-  const Deployment deployment = deploy(*scenario, undeployed);
+  const Deployment deployment = deploy(*scenario, undeployed, DeployFor::breakdown);
   move_problems(undeployed, named, problems);
   const std::size_t pool = pool_index(*scenario, options.pool, problems);
   problems.throw_if_any();

@@ -15,7 +15,7 @@ struct BreakdownOptions {
   std::string model, gpu;  // catalogue names; model may be a Hugging Face config.json
   std::string precision;   // "bf16", "fp8" or weights/activations/kv_cache
   std::string kv_cache;    // number format, over `precision`
-  std::optional<std::int64_t> tp;
+  std::optional<std::int64_t> tp, pp;
   std::optional<std::int64_t> batch, context, prompt;
   std::vector<std::string> sets;  // "path.to.key=value", in order
   std::string data_dir;           // --data, else $FLEETSIM_DATA, else empty

@@ -307,6 +307,9 @@ void add_breakdown(CLI::App& app, BreakdownOptions& options, Action& action) {
   command.add_option("--tp", options.tp, "GPUs that share the model (tensor parallelism)")
       ->excludes(scenario)
       ->check(count);
+  command.add_option("--pp", options.pp, "pipeline stages; the largest is taken apart")
+      ->excludes(scenario)
+      ->check(count);
   command
       .add_option("--batch", options.batch,
                   "requests of the decode iteration (default: 32, or as many as fit)")

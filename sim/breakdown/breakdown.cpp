@@ -17,7 +17,7 @@ constexpr std::int64_t kMostRanks = 16;
 /// Whether the pool of a changed scenario holds the question's batch.
 bool holds(const Scenario& changed, std::size_t pool, const BreakdownQuestion& question) {
   Problems ignored;
-  const Deployment deployment = deploy(changed, ignored);
+  const Deployment deployment = deploy(changed, ignored, DeployFor::breakdown);
   if (!ignored.empty()) return false;
   const PoolDeployment& one = deployment.pools[pool];
   return kv_need(one.model, changed.precision, changed.pools[pool].parallelism.tp, one.memory,
@@ -123,8 +123,10 @@ RequestCosts request_costs(const Breakdown& b, const Roofs& roofs) {
 }  // namespace
 
 std::string Breakdown::title() const {
-  return fmt::format("{} on {} × {}", deployment.model.title, deployment.gpus_per_replica,
-                     deployment.gpu->title);
+  const std::int64_t stages = deployment.gpus_per_replica / tp;
+  return fmt::format("{}{} on {} × {}",
+                     stages > 1 ? fmt::format("One of {} pipeline stages of ", stages) : "",
+                     deployment.model.title, tp, deployment.gpu->title);
 }
 
 Breakdown break_down(const Scenario& scenario, const Deployment& deployment, std::size_t pool,

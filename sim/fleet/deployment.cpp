@@ -110,7 +110,9 @@ void check_longest_sequence(const Scenario& scenario, const Pool& pool, const En
                   std::max<std::int64_t>(usable, 0) * rules.block_size));
 }
 
-Sharding sharding_of(const Pool& pool) { return {pool.parallelism.tp, pool.parallelism.ep}; }
+Sharding sharding_of(const Pool& pool) {
+  return {pool.parallelism.tp, pool.parallelism.ep, pool.parallelism.pp};
+}
 
 std::shared_ptr<const StepTime> step_time_of(const Scenario& scenario, const Pool& pool,
                                              const PoolDeployment& deployed) {
@@ -175,7 +177,7 @@ std::optional<ModelSpec> model_of(const Scenario& scenario, const Pool& pool,
 }
 
 void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& path,
-                 Deployment& deployment, Problems& problems) {
+                 DeployFor purpose, Deployment& deployment, Problems& problems) {
   const std::size_t before = problems.size();
   PoolDeployment deployed;
   deployed.name = pool.name;
@@ -188,7 +190,16 @@ void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& 
   }
   std::optional<ModelSpec> model = model_of(scenario, pool, path, problems);
   if (problems.size() > before) return;
-  deployed.model = std::move(*model);
+  const std::int64_t stages = pool.parallelism.pp;
+  if (stages > 1 && purpose == DeployFor::simulation)
+    scenario.source.report(problems, path + ".parallelism.pp",
+                           "'pp' above 1 is not simulated yet; fleetsim breakdown prices a stage");
+  if (stages > model->layers)
+    scenario.source.report(
+        problems, path + ".parallelism.pp",
+        fmt::format("pp {} is more than the {} layers of {}", stages, model->layers, model->name));
+  if (problems.size() > before) return;
+  deployed.model = pipeline_stage(*model, stages);
   deployed.rules = resolve_engine_rules(pool.engine, *deployed.gpu, deployed.model, scenario.source,
                                         path + ".engine", problems);
   const auto refused =
@@ -219,6 +230,11 @@ void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& 
     deployed.power = power_law(*deployed.gpu, scenario.precision);
   }
   deployed.notes = deployed.step_time->notes();
+  if (stages > 1)
+    deployed.notes.push_back(fmt::format(
+        "one of {} pipeline stages: {} of {} layers, embedding and head counted in each; sends its "
+        "activations on",
+        stages, deployed.model.layers, model->layers));
   if (deployed.gpu->memory_reported_is_nominal) {
     deployed.notes.push_back(
         fmt::format("{}: the memory that the driver reports was not read on a device; the "
@@ -237,11 +253,11 @@ void deploy_pool(const Scenario& scenario, const Pool& pool, const std::string& 
 
 }  // namespace
 
-Deployment deploy(const Scenario& scenario, Problems& problems) {
+Deployment deploy(const Scenario& scenario, Problems& problems, DeployFor purpose) {
   Deployment deployment;
   for (std::size_t i = 0; i < scenario.pools.size(); ++i) {
-    deploy_pool(scenario, scenario.pools[i], "fleet.pools." + std::to_string(i), deployment,
-                problems);
+    deploy_pool(scenario, scenario.pools[i], "fleet.pools." + std::to_string(i), purpose,
+                deployment, problems);
   }
   for (const WorkloadClass& entry : scenario.workload.classes) {
     const std::string& wanted = entry.model.empty() ? scenario.model.name : entry.model;

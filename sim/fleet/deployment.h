@@ -33,8 +33,14 @@ struct Deployment {
   std::vector<PoolDeployment> pools;
 };
 
+/// What a deployment is for. Pipeline stages can be taken apart, but not simulated yet: a stage has
+/// a price, the micro-batches that keep all stages busy come with the engines.
+enum class DeployFor { simulation, breakdown };
+
 /// Resolves every pool. Faults (does not fit, unsupported combination) go to `problems` with the
 /// place of the key that causes them; the result is usable only when there are none.
-Deployment deploy(const Scenario& scenario, Problems& problems);
+/// With pipeline parallelism a pool's model is its largest stage (pipeline_stage).
+Deployment deploy(const Scenario& scenario, Problems& problems,
+                  DeployFor purpose = DeployFor::simulation);
 
 }  // namespace fleetsim

@@ -14,7 +14,8 @@
 namespace fleetsim {
 namespace {
 
-constexpr WholeRange kParallel{1, 1024, 1};  // pp, dp: refused above 1 until simulated
+constexpr WholeRange kDataParallel{1, 1024, 1};  // refused above 1 until simulated
+constexpr WholeRange kPipeline{1, 1024};         // the fleet refuses to simulate more than 1
 constexpr WholeRange kExpertParallel{1, 1024};
 constexpr WholeRange kTensorParallel{1, 64};
 constexpr WholeRange kSeats{1, 1'000'000};
@@ -71,8 +72,9 @@ Record parallelism_record(Parallelism& parallelism) {
   return record<Parallelism>("parallelism", place(parallelism), [](Parallelism& p) {
     return std::vector<Field>{
         whole("tp", p.tp, kTensorParallel, "tensor-parallel GPUs of a replica"),
-        whole("pp", p.pp, kParallel, "pipeline stages"),
-        whole("dp", p.dp, kParallel, "data-parallel ranks of an engine"),
+        whole("pp", p.pp, kPipeline,
+              "pipeline stages: breakdown prices the largest, run refuses above 1"),
+        whole("dp", p.dp, kDataParallel, "data-parallel ranks of an engine"),
         whole("ep", p.ep, kExpertParallel, "ranks that share out the routed experts: 1 or tp")};
   });
 }

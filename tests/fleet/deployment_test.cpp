@@ -230,6 +230,37 @@ TEST_CASE("the headline scenario deploys: 300 replicas whose pool follows from t
   CHECK(pool.step_time->kind() == "calibrated");
 }
 
+TEST_CASE("pipeline stages can be taken apart, not simulated", "[deployment]") {
+  const std::string two = one_pool("llama-3.1-70b",
+                                   "{gpu: h100-sxm, parallelism: {tp: 2, pp: 4}, engine: "
+                                   "{max_model_len: 8192}}");
+  CHECK(faults(two) ==
+        "test.yaml:7:48: error: 'pp' above 1 is not simulated yet; fleetsim breakdown prices a "
+        "stage\n");
+  Problems problems;
+  const auto scenario = read_scenario_text(two, "test.yaml", "", ReadOptions{}, problems);
+  const Deployment staged = deploy(*scenario, problems, DeployFor::breakdown);
+  REQUIRE(problems.text() == "");
+  const PoolDeployment& pool = staged.pools.front();
+  CHECK(pool.model.layers == 20);
+  CHECK(pool.gpus_per_replica == 8);
+  // A quarter of the layers' weights on two GPUs, with embedding, head and rotary table.
+  const ModelSpec& whole = *find_model("llama-3.1-70b");
+  const double layers = static_cast<double>(whole.parameters()) - 2.0 * 128256 * 8192;
+  CHECK(static_cast<double>(pool.memory.weights.value) ==
+        Approx((layers / 4 + 2.0 * 128256 * 8192) * 2 / 2).epsilon(0.003));
+  BatchShape decode;
+  decode.tokens = decode.sampled_rows = decode.decode_requests = 16;
+  decode.decode_context = decode.decode_window_context = 16 * 1000;
+  const StepTime one(whole, *pool.gpu, {}, 2, LaunchRules{}, 64, find_fitted("h100-sxm"));
+  const StepTime stage(pool.model, *pool.gpu, {}, {2, 1, 4}, LaunchRules{}, 64,
+                       find_fitted("h100-sxm"));
+  const double share =
+      stage.group_time(CostGroup::gemm, 16, 0).value / one.group_time(CostGroup::gemm, 16, 0).value;
+  CHECK(share == Approx(0.25));
+  CHECK(stage.explain(decode).size() == one.explain(decode).size() + 1);  // the send
+}
+
 TEST_CASE("every scenario that comes with the project deploys", "[deployment]") {
   int deployed = 0;
   for (const auto& entry :

@@ -189,7 +189,7 @@ TEST_CASE("the schema refuses what the reader refuses", "[unit]") {
   CHECK(refused("max_num_seqs: 256", "max_num_seqs: 0"));
   CHECK(refused("max_num_seqs: 256", "max_num_seq: 256"));
   CHECK(refused("gpu_memory_utilization: 0.9", "gpu_memory_utilization: 1.1"));
-  CHECK(refused("pp: 1", "pp: 2"));
+  CHECK(refused("dp: 1", "dp: 2"));
   CHECK(refused("cost_model: auto", "cost_model: measured"));
   CHECK(refused("gpu: h100-sxm", "gpus: h100-sxm"));
   CHECK(refused("weights: bf16", "weights: bf61"));
