@@ -167,7 +167,7 @@ TEST_CASE("anchors give a family its floor and rates, and too few of them nothin
     for (const double context : {64., 256., 1024., 4096., 16384., 65536.})
       anchors.push_back(decode_row(batch, context, 7e-6, 2500e9));
   REQUIRE(anchors.size() >= kFewestAnchors);
-  const OperatorFamily& refitted = found(to("h100", anchors), "decode-attention/fa3/kv2/d128");
+  const OperatorFamily refitted = found(to("h100", anchors), "decode-attention/fa3/kv2/d128");
   CHECK(refitted.floor_seconds == Approx(7e-6).epsilon(0.01));
   CHECK(refitted.bytes_per_second == Approx(2500e9).epsilon(0.01));
   CHECK(refitted.quality.rows == 42);
@@ -176,7 +176,7 @@ TEST_CASE("anchors give a family its floor and rates, and too few of them nothin
   CHECK(untouched > 3000e9);
   std::vector<MeasuredOperator> flagged = anchors;
   for (std::size_t i = 0; i < 3; ++i) flagged[i].flag = RowFlag::warm_l2;
-  const OperatorFamily& as_before = found(to("h100", flagged), "decode-attention/fa3/kv2/d128");
+  const OperatorFamily as_before = found(to("h100", flagged), "decode-attention/fa3/kv2/d128");
   CHECK(as_before.bytes_per_second == untouched);
   CHECK(as_before.quality.rows == 0);
 }
