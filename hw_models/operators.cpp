@@ -106,9 +106,6 @@ void add_elementwise(const Context& c, const std::string& name, std::int64_t lau
   c.out->rows.push_back(std::move(op));
 }
 
-/// fp8 checkpoints of these models carry a scale for every 128 x 128 weights.
-bool block_scaled_fp8(const ModelSpec& model) { return model.fp8_block_scales; }
-
 NumberFormat stored_format(const Context& c, WeightRole role) {
   const NumberFormat weights = c.precision.weights;
   const bool sixteen_bit = weights == NumberFormat::fp16 || weights == NumberFormat::bf16;
@@ -141,7 +138,7 @@ RowOperator gemm_of(const Context& c, const WeightGroup& group) {
   }
   op.flops_per_row = 2 * n * k * rows_per_token;
   op.bytes_per_row = (input * k + c.wide * n) * rows_per_token;
-  const auto format = gemm_format(stored, math, block_scaled_fp8(c.model));
+  const auto format = gemm_format(stored, math, c.model.fp8_block_scales);
   if (format && group.role != WeightRole::expert) {
     op.shape = GemmShape{*format, 1, n, k};
     op.family = c.family_for(op.shape);
@@ -157,7 +154,7 @@ std::optional<RowOperator> fitted_experts(const Context& c, const RowOperator& g
   const MixtureOfExperts& e = *c.model.moe;
   const NumberFormat stored = stored_format(c, WeightRole::expert);
   const NumberFormat math = math_format(stored, c.precision.activations, c.gpu);
-  const auto format = gemm_format(stored, math, block_scaled_fp8(c.model));
+  const auto format = gemm_format(stored, math, c.model.fp8_block_scales);
   if (!format) return std::nullopt;
   ExpertsShape shape;
   shape.format = *format;
@@ -543,7 +540,11 @@ void add_notes(const Context& c) {
   if (element_bytes(p.weights) < 2)
     note("embedding, head, router and norms stay in 16 bits under " +
          std::string(name_of(p.weights)));
-  if (c.tp > 1)
+  const bool curve_priced =
+      std::any_of(c.out->rows.begin(), c.out->rows.end(), [](const RowOperator& op) {
+        return op.name == "tensor-parallel all-reduce" && op.family == nullptr;
+      });
+  if (curve_priced)
     note("all-reduce among " + std::to_string(c.tp) + " x " + gpu + ": " +
          all_reduce_curve(c.gpu, c.tp).source);
   const bool fitted_experts_priced = std::any_of(

@@ -89,7 +89,7 @@ struct OperatorCost {
   double bytes = 0;       // minimum HBM traffic
   double wire_bytes = 0;  // per GPU, collectives
   Seconds time;
-  std::string source;  // "roofline", later "measured", "interpolated", ...
+  std::string source;  // its Provenance, or where its curve is from
 };
 
 /// Price of an iteration. total = attention + host_overhead + the three groups of group_time().
@@ -113,7 +113,8 @@ class StepTime {
   /// Takes the hardware out: total = base + per_token * T + per_context_token * sum of L_i.
   static StepTime linear(Seconds base, Seconds per_token, Seconds per_context_token);
 
-  /// The compiled price, under 100 ns, allocates nothing.
+  /// The compiled price, under 100 ns; chunks and decodes that share one call (FlashAttention 2,
+  /// fitted) are evaluated on their surface and take longer.
   Price price(const BatchShape& shape) const;
   /// Compiled time of a group that depends on the numbers of tokens and of sampled rows alone:
   /// gemm, communication, elementwise. CHECK on attention and host_overhead: Price has them.
@@ -131,7 +132,8 @@ class StepTime {
   /// time: weights are a constant term. One lookup and a few multiply-adds.
   double minimum_bytes(const BatchShape& shape) const;
 
-  /// Sliding window of the model in tokens, or 0.
+  /// Most keys a query of the windowed layers sees: the sliding window, the top_k of sparse
+  /// attention, or 0.
   std::int64_t window() const;
   /// What the reader of a report must know: "fp8 weights on a100 are dequantised: weight-only
   /// cost", ...

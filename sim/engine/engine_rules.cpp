@@ -17,14 +17,15 @@ struct Release {
   std::int64_t date;  // yyyymmdd of the tag
 };
 
-// Tag dates of vllm-project/vllm, from memory. A release in between takes the rules of the one
-// before it.
+// Tag dates of vllm-project/vllm, from memory; 0.18 by its package, 0.16, 0.17 and 0.19 between
+// their neighbours and the first rows measured with them. A release in between takes the rules of
+// the one before it.
 constexpr Release kReleases[] = {
     {"0.10", 20250724},   {"0.10.0", 20250724}, {"0.10.1", 20250818}, {"0.10.2", 20250913},
     {"0.11", 20251002},   {"0.11.0", 20251002}, {"0.11.1", 20251118}, {"0.11.2", 20251120},
     {"0.12", 20251203},   {"0.12.0", 20251203}, {"0.13", 20251218},   {"0.13.0", 20251218},
     {"0.14", 20260120},   {"0.14.0", 20260120}, {"0.15", 20260129},   {"0.15.0", 20260129},
-    {"0.15.1", 20260204}, {"0.16", 20260212},   {"0.16.0", 20260212}, {"0.17", 20260307},
+    {"0.15.1", 20260204}, {"0.16", 20260225},   {"0.16.0", 20260225}, {"0.17", 20260307},
     {"0.17.0", 20260307}, {"0.18", 20260320},   {"0.18.0", 20260320}, {"0.19", 20260403},
     {"0.19.0", 20260403},
 };

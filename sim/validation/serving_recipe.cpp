@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <map>
 
 namespace fleetsim {
 namespace {
@@ -21,16 +20,7 @@ std::int64_t whole(double value) { return std::llround(value); }
 
 /// What a scenario calls the version of a row.
 void set_version(const ServiceRow& row, ServingRecipe& recipe) {
-  // Tag dates of releases that scenarios do not name yet, so that dated rules apply to them.
-  // Sources: 0.18.0 and 0.18.1 by their packages (2026-03-20, 2026-03-31); the others lie between
-  // their neighbours and the first rows measured with them.
-  static const std::map<std::string, std::string> kDates = {{"0.16.0", "2026-02-25"},
-                                                            {"0.17.0", "2026-03-07"},
-                                                            {"0.18.0", "2026-03-20"},
-                                                            {"0.19.0", "2026-04-03"}};
-  if (const auto dated = kDates.find(row.version); dated != kDates.end()) {
-    recipe.version = dated->second;
-  } else if (row.version.starts_with("nightly 2026-02")) {
+  if (row.version.starts_with("nightly 2026-02")) {
     recipe.version = "2026-02";
   } else if (row.version.starts_with("nightly")) {
     recipe.version = row.measured_on;
