@@ -480,6 +480,7 @@ bool prefill_attention_supports(const PrefillAttentionArguments& arguments,
   if (a.kv_heads < 1 || a.query_heads < 1 || a.query_heads % a.kv_heads != 0) return false;
   const std::int64_t group = a.query_heads / a.kv_heads;
   if (group > kPrefillGroupMax || a.sequences < 0 || total_tokens < 0) return false;
+  if (a.window != 0 || a.tree_masks != nullptr) return false;  // not yet written
   // rows are counted in 32 bits, and a grid is 65535 blocks high
   return total_tokens <= std::int64_t{kPrefillTilesMax} * kQueryTileRows / group &&
          total_tokens * group / kQueryTileRows + a.sequences <= kPrefillTilesMax;

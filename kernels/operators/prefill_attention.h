@@ -34,7 +34,19 @@ struct PrefillAttentionArguments {
   int pages_per_sequence = 0;
   float softmax_scale = 0;  // > 0, usually 1 / sqrt(head_dim)
   bool causal = true;       // new token i of a sequence sees c + i + 1 keys; else all c + q
+  int window = 0;  // > 0, causal only: of those a new token sees the last `window`, its own
+                   // included. Pages that hold no key that a new token sees are not read,
+                   // nor are their entries of page_table
+  // Draft trees, causal and without window only: [total_tokens], or nullptr. Bit j of new token i
+  // says that it sees new token j of its own sequence, for j <= i; bit i is set, and bits behind it
+  // do not matter: nodes stand behind their ancestors. All cached keys are seen. A sequence of more
+  // than 64 new tokens is no tree: its masks are not read and it is plainly causal, so that chunks
+  // of prompts stand beside trees in one launch.
+  const std::uint64_t* tree_masks = nullptr;
 };
+
+/// New tokens of a sequence up to which tree_masks apply: the bits of a mask.
+inline constexpr int kTreeTokensMax = 64;
 
 /// Tiles of 128 (new token, query head) rows that one launch can compute for a KV head; a batch
 /// needs at most total_tokens * query_heads / kv_heads / 128 + sequences.

@@ -215,4 +215,9 @@ TEST_CASE("prefill attention refuses shapes that it was not made for",
   refused([](PrefillAttentionArguments& a) { a.query_heads = 65; });
   refused([](PrefillAttentionArguments& a) { a.softmax_scale = 0; });
   refused([](PrefillAttentionArguments& a) { a.total_tokens = 1 << 30; });
+  const std::uint64_t mask = 1;
+  refused([](PrefillAttentionArguments& a) { a.window = -1; });
+  refused([](PrefillAttentionArguments& a) { a.window = 8, a.causal = false; });
+  refused([&](PrefillAttentionArguments& a) { a.tree_masks = &mask, a.causal = false; });
+  refused([&](PrefillAttentionArguments& a) { a.tree_masks = &mask, a.window = 8; });
 }
