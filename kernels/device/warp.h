@@ -26,6 +26,15 @@ FLEETSIM_DEVICE void sync_threads(unsigned barrier, unsigned threads) {
 #endif
 }
 
+/// The same barrier for those who wait for nobody: the caller counts as having come and goes on.
+FLEETSIM_DEVICE void arrive_threads(unsigned barrier, unsigned threads) {
+#if defined(__CUDACC__)
+  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+#else
+  emulation::arrive_in_block(barrier, threads);
+#endif
+}
+
 FLEETSIM_DEVICE void sync_warp() {
 #if defined(__CUDACC__)
   __syncwarp();

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <deque>
 #include <exception>
 #include <map>
 #include <memory>
@@ -61,7 +62,7 @@ struct Mbarrier {
 };
 
 struct BulkCopy {
-  AsyncCopy copy;
+  std::vector<AsyncCopy> pieces;
   std::uint64_t* barrier;
 };
 
@@ -87,8 +88,27 @@ struct WarpMeeting {
   void (*together)(void**) = nullptr;
 };
 
+/// Matrix operations of 128 threads that have been issued and may not have run.
+struct Warpgroup {
+  const char* what = nullptr;  // where its threads are meeting
+  std::array<void*, 128> arguments{};
+  unsigned arrived = 0;
+  std::vector<Fiber*> waiting;
+  bool fenced = false;                      // since the last commit
+  std::deque<std::function<void()>> ahead;  // not run yet, oldest first
+  std::deque<std::size_t> groups;           // operations of each committed group in `ahead`
+  std::size_t open = 0;                     // operations of the group that is not committed yet
+
+  void run_oldest(std::size_t count) {
+    for (; count > 0; --count) {
+      ahead.front()();
+      ahead.pop_front();
+    }
+  }
+};
+
 struct BlockMeeting {
-  unsigned threads = 0;
+  unsigned threads = 0, arrived = 0;
   std::vector<Fiber*> waiting;
 };
 
@@ -96,6 +116,7 @@ struct Block {
   Index3 index;
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<std::vector<WarpMeeting>> meetings;  // per warp: those under way
+  std::vector<Warpgroup> warpgroups;
   std::map<unsigned, BlockMeeting> barriers;
   std::map<std::uint64_t*, Mbarrier> mbarriers;
   std::vector<BulkCopy> bulk_copies;
@@ -221,6 +242,7 @@ std::unique_ptr<Block> make_block(Index3 grid, Index3 block, Index3 index,
   made->index = index;
   const unsigned threads = block.x * block.y * block.z;
   made->meetings.resize((threads + 31) / 32);
+  made->warpgroups.resize(threads / 128);
   made->alive = threads;
   if (shared_bytes > 0) {
     // 1 KiB aligned, as bulk tensor copies ask for; exact in length, so that sanitizers see its end
@@ -293,10 +315,27 @@ void turn_phase_if_complete(Mbarrier& barrier) {
 }
 
 void land(const BulkCopy& bulk) {
-  perform(bulk.copy);
   Mbarrier& barrier = mbarrier_at(bulk.barrier);
-  barrier.bytes -= static_cast<std::int64_t>(bulk.copy.bytes);
+  for (const AsyncCopy& piece : bulk.pieces) {
+    perform(piece);
+    barrier.bytes -= static_cast<std::int64_t>(piece.bytes);
+  }
   turn_phase_if_complete(barrier);
+}
+
+void issue(BulkCopy bulk) {
+  if (machine().draws.coin())
+    land(bulk);
+  else
+    current().block->bulk_copies.push_back(std::move(bulk));
+}
+
+Warpgroup& own_warpgroup(const char* what) {
+  Fiber& fiber = current();
+  const unsigned number = fiber.who.thread_number / 128;
+  if (number >= fiber.block->warpgroups.size())
+    fault(std::string(what) + ": this thread is in no whole warpgroup");
+  return fiber.block->warpgroups[number];
 }
 
 }  // namespace
@@ -395,21 +434,88 @@ void meet_in_warp(unsigned mask, const char* what, void* argument, void (*togeth
   poll();  // the last to come does not always go first
 }
 
+namespace {
+
+/// Counts the caller; true when it was the last, and then the barrier is open again.
+bool arrives_last(Block& block, unsigned barrier, unsigned threads) {
+  if (barrier > 15) fault("a block has the barriers 0 to 15");
+  BlockMeeting& meeting = block.barriers[barrier];
+  if (meeting.arrived == 0) meeting.threads = threads;
+  if (meeting.threads != threads) fault("threads meet at a barrier with different counts");
+  if (++meeting.arrived < threads) return false;
+  meeting.arrived = 0;
+  for (Fiber* other : std::exchange(meeting.waiting, {})) make_ready(other);
+  return true;
+}
+
+}  // namespace
+
 void meet_in_block(unsigned barrier, unsigned threads) {
   Fiber& fiber = current();
   Block& block = *fiber.block;
-  if (barrier > 15) fault("a block has the barriers 0 to 15");
   if (threads == 0) threads = static_cast<unsigned>(block.fibers.size());
-  BlockMeeting& meeting = block.barriers[barrier];
-  if (meeting.waiting.empty()) meeting.threads = threads;
-  if (meeting.threads != threads) fault("threads meet at a barrier with different counts");
-  if (meeting.waiting.size() + 1 < threads) {
-    meeting.waiting.push_back(&fiber);
-    wait_for(fiber, "barrier " + std::to_string(barrier));
+  if (arrives_last(block, barrier, threads)) return poll();
+  block.barriers[barrier].waiting.push_back(&fiber);
+  wait_for(fiber, "barrier " + std::to_string(barrier));
+}
+
+void arrive_in_block(unsigned barrier, unsigned threads) {
+  arrives_last(*current().block, barrier, threads);
+  poll();
+}
+
+void meet_in_warpgroup(const char* what, void* argument, void (*together)(void** threads)) {
+  Fiber& fiber = current();
+  Warpgroup& group = own_warpgroup(what);
+  if (group.arrived == 0) group.what = what;
+  if (std::strcmp(group.what, what) != 0)
+    fault(std::string("threads of a warpgroup meet at different operations: ") + group.what +
+          " and " + what);
+  group.arguments[fiber.who.thread_number % 128] = argument;
+  if (++group.arrived < 128) {
+    group.waiting.push_back(&fiber);
+    wait_for(fiber, what);
     return;
   }
-  for (Fiber* other : std::exchange(meeting.waiting, {})) make_ready(other);
+  group.arrived = 0;
+  if (together != nullptr) together(group.arguments.data());
+  for (Fiber* other : std::exchange(group.waiting, {})) make_ready(other);
   poll();
+}
+
+void issue_in_warpgroup(std::function<void()> operation) {
+  Warpgroup& group = own_warpgroup("a matrix operation");
+  if (!group.fenced) fault("a matrix operation of a warpgroup without a fence before its group");
+  group.ahead.push_back(std::move(operation));
+  ++group.open;
+  if (!machine().draws.coin()) return;
+  group.run_oldest(group.ahead.size());
+  group.open = 0;
+  for (std::size_t& operations : group.groups) operations = 0;
+}
+
+void fence_in_warpgroup() {
+  meet_in_warpgroup("warpgroup fence", nullptr,
+                    [](void**) { own_warpgroup("warpgroup fence").fenced = true; });
+}
+
+void commit_in_warpgroup() {
+  meet_in_warpgroup("warpgroup commit", nullptr, [](void**) {
+    Warpgroup& group = own_warpgroup("warpgroup commit");
+    group.groups.push_back(std::exchange(group.open, 0));
+    group.fenced = false;
+  });
+}
+
+void wait_in_warpgroup(unsigned groups_left) {
+  meet_in_warpgroup("warpgroup wait", &groups_left, [](void** threads) {
+    Warpgroup& group = own_warpgroup("warpgroup wait");
+    const unsigned left = *static_cast<unsigned*>(threads[0]);
+    while (group.groups.size() > left) {
+      group.run_oldest(group.groups.front());
+      group.groups.pop_front();
+    }
+  });
 }
 
 void poll() {
@@ -462,7 +568,7 @@ bool barrier_phase_done(std::uint64_t* barrier, unsigned parity) {
   auto& copies = current().block->bulk_copies;
   if (!copies.empty()) {
     std::swap(copies[machine().draws.below(copies.size())], copies.back());
-    const BulkCopy bulk = copies.back();
+    const BulkCopy bulk = std::move(copies.back());
     copies.pop_back();
     land(bulk);
   }
@@ -475,11 +581,43 @@ void bulk_copy_to_shared(void* shared, const void* global, std::uint32_t bytes,
   require_aligned(shared, 16, "the target of a bulk copy");
   require_aligned(global, 16, "the source of a bulk copy");
   if (bytes % 16 != 0) fault("a bulk copy takes a multiple of 16 bytes");
-  const BulkCopy bulk{{shared, global, bytes, bytes}, barrier};
-  if (machine().draws.coin())
-    land(bulk);
-  else
-    current().block->bulk_copies.push_back(bulk);
+  issue({{{shared, global, bytes, bytes}}, barrier});
+}
+
+void tensor_copy_to_shared(void* shared, const TensorBox& tensor, const int* coordinates,
+                           std::uint64_t* barrier) {
+  require_aligned(shared, 128, "the target of a tensor copy");
+  const std::size_t row_bytes = tensor.box[0] * tensor.element_bytes;
+  if (row_bytes != 128) fault("a tensor copy with the 128-byte swizzle has rows of 128 bytes");
+  std::size_t rows = 1;
+  for (int d = 1; d < tensor.rank; ++d) rows *= tensor.box[d];
+  BulkCopy bulk{{}, barrier};
+  for (std::size_t row = 0; row < rows; ++row) {
+    const auto* from = static_cast<const unsigned char*>(tensor.base);
+    bool inside = true;
+    std::size_t rest = row;
+    for (int d = 1; d < tensor.rank; ++d) {
+      const std::int64_t at = coordinates[d] + static_cast<std::int64_t>(rest % tensor.box[d]);
+      rest /= tensor.box[d];
+      inside = inside && at >= 0 && at < static_cast<std::int64_t>(tensor.sizes[d]);
+      from += at * static_cast<std::int64_t>(tensor.strides[d]);
+    }
+    const std::int64_t first = coordinates[0] * static_cast<std::int64_t>(tensor.element_bytes);
+    const std::int64_t end = static_cast<std::int64_t>(tensor.sizes[0] * tensor.element_bytes);
+    if (first % 16 != 0) fault("a tensor copy begins at a multiple of 16 bytes of a row");
+    for (std::size_t piece = 0; piece < 8; ++piece) {
+      const std::int64_t at = first + static_cast<std::int64_t>(16 * piece);
+      const std::int64_t left = end - at;
+      const std::size_t bytes = !inside || at < 0 || left <= 0
+                                    ? 0
+                                    : static_cast<std::size_t>(std::min<std::int64_t>(16, left));
+      const std::uintptr_t to =
+          reinterpret_cast<std::uintptr_t>(shared) + row * row_bytes + 16 * piece;
+      bulk.pieces.push_back({reinterpret_cast<void*>(to ^ ((to >> 7 & 7) << 4)),
+                             bytes == 0 ? nullptr : from + at, 16, bytes});
+    }
+  }
+  issue(std::move(bulk));
 }
 
 void require_aligned(const void* pointer, std::size_t alignment, const char* what) {

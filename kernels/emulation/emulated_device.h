@@ -62,8 +62,21 @@ unsigned char* shared_memory();
 void meet_in_warp(unsigned mask, const char* what, void* argument, void (*together)(void** lanes));
 /// Named barrier of the block: `threads` threads meet; 0 means all of the block.
 void meet_in_block(unsigned barrier, unsigned threads);
+/// The same barrier, but the caller goes on at once: others wait for it, it waits for nobody.
+void arrive_in_block(unsigned barrier, unsigned threads);
 /// Lets others run; for loops that poll memory.
 void poll();
+
+/// The 128 threads of a warpgroup meet at the operation `what`; the last to come calls `together`
+/// with their argument pointers, in the order of their thread numbers.
+void meet_in_warpgroup(const char* what, void* argument, void (*together)(void** threads));
+/// Inside `together` of meet_in_warpgroup: a matrix operation that may run at once or as late as
+/// the waits allow, in order with those before it.
+void issue_in_warpgroup(std::function<void()> operation);
+/// wgmma's fence, commit and wait. A fence must stand before the first operation of each group.
+void fence_in_warpgroup();
+void commit_in_warpgroup();
+void wait_in_warpgroup(unsigned groups_left);
 
 /// cp.async: a copy of this thread, its groups, its waits.
 void copy_async(void* shared, const void* global, std::size_t bytes, std::size_t bytes_read);
@@ -76,6 +89,19 @@ void barrier_arrive(std::uint64_t* barrier, std::uint32_t expected_bytes);
 bool barrier_phase_done(std::uint64_t* barrier, unsigned parity);
 void bulk_copy_to_shared(void* shared, const void* global, std::uint32_t bytes,
                          std::uint64_t* barrier);
+
+/// A box of a tensor, row by row 128 bytes long, into shared memory with the 128-byte swizzle;
+/// elements beyond the tensor become zeros. Sizes and coordinates are innermost first.
+struct TensorBox {
+  const void* base = nullptr;
+  std::size_t element_bytes = 0;
+  int rank = 0;
+  std::uint64_t sizes[5] = {};
+  std::uint64_t strides[5] = {};  // bytes; strides[0] is element_bytes
+  std::uint32_t box[5] = {};
+};
+void tensor_copy_to_shared(void* shared, const TensorBox& tensor, const int* coordinates,
+                           std::uint64_t* barrier);
 
 /// Faults unless `pointer` is a multiple of `alignment`.
 void require_aligned(const void* pointer, std::size_t alignment, const char* what);
