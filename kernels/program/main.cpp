@@ -18,8 +18,9 @@ constexpr int kUsersFault = 2, kOurFault = 1;
 
 struct Options {
   bool quick = false, full = false, force = false, reverse = false;
-  bool jobs = false, selftest = false, small = false, device = false;
+  bool jobs = false, selftest = false, small = false, device = false, operators = false;
   std::string only, out;
+  std::vector<std::string> except;
   std::int64_t budget_s = 480;
   std::uint64_t seed = 1;
 };
@@ -36,6 +37,9 @@ void add_options(CLI::App& app, Options& options) {
   app.add_flag("--quick", options.quick, "Measure the coarse points: about a minute");
   app.add_flag("--full", options.full, "Measure the whole grid (the default)");
   app.add_option("--only", options.only, "Measure or check this operator alone");
+  app.add_option("--except", options.except,
+                 "Measure all but these operators, or what these checks are of: A,B,...")
+      ->delimiter(',');
   app.add_option("--out", options.out,
                  "Folder of the profile (default: hw_models/profiles/<gpu>/<date>)");
   app.add_option("--budget", options.budget_s,
@@ -47,6 +51,7 @@ void add_options(CLI::App& app, Options& options) {
   app.add_flag("--force", options.force, "Write into a folder that holds a profile");
   app.add_flag("--selftest", options.selftest, "Check every kernel, measure nothing");
   app.add_flag("--small", options.small, "With --selftest: leave the big shapes out");
+  app.add_flag("--operators", options.operators, "Name what --selftest checks, one a line");
   app.add_flag("--device", options.device, "Tell the GPU's facts as JSON");
   app.add_flag("--jobs", options.jobs,
                "Read job lines from stdin, tell events as JSON lines on stdout");
@@ -63,9 +68,11 @@ const std::vector<Mode>& modes() {
   static const std::vector<Mode> table = {
       {"--jobs", {}},
       {"--device", {}},
+      {"--operators", {}},
       {"--selftest", {"--small", "--only", "--seed"}},
       {nullptr,
-       {"--quick", "--full", "--only", "--out", "--budget", "--seed", "--force", "--reverse"}},
+       {"--quick", "--full", "--only", "--except", "--out", "--budget", "--seed", "--force",
+        "--reverse"}},
   };
   return table;
 }
@@ -74,6 +81,8 @@ const std::vector<Mode>& modes() {
 std::string contradiction(const CLI::App& app) {
   if (app.count("--quick") > 0 && app.count("--full") > 0)
     return "--quick and --full exclude each other";
+  if (app.count("--only") > 0 && app.count("--except") > 0)
+    return "--only and --except exclude each other";
   for (const Mode& mode : modes()) {
     if (mode.option != nullptr && app.count(mode.option) == 0) continue;
     for (const CLI::Option* option : app.get_options()) {
@@ -121,14 +130,30 @@ std::string known_operators() {
   return names;
 }
 
+/// Whether `name` is the point's operator, or the check of the kernel that the point measures.
+bool is_point_of(const Point& point, const std::string& name) {
+  const std::string& op = point.op();
+  if (name == "w4a16_gemm") return op == "gemm" && point.word("dtype") == "w4a16";
+  if (name == "block_copies") return op.starts_with("block_");
+  return op == name;
+}
+
 int run_grid(const Options& options) {
   if (!options.only.empty() && find_operator(options.only) == nullptr)
     return refuse("--only " + options.only + ": no such operator; known: " + known_operators());
+  for (const std::string& name : options.except)
+    if (name == "ceiling" || (find_operator(name) == nullptr && !has_checks(name)))
+      return refuse("--except " + name + ": nothing of that name can be left out; known: " +
+                    known_operators() + ", and as checks " + checked_operators());
   if (const int refused = require_device(); refused != 0) return refused;
   Jobs jobs;
   jobs.header = {options.out, options.budget_s, options.seed, options.force};
   jobs.points =
       bench_grid(options.quick ? GridSize::quick : GridSize::full, options.only, options.seed);
+  std::erase_if(jobs.points, [&](const Point& point) {
+    return std::any_of(options.except.begin(), options.except.end(),
+                       [&](const std::string& name) { return is_point_of(point, name); });
+  });
   if (options.reverse) jobs.points = in_reverse(jobs.points);
   return run_bench(jobs, Audience::people);
 }
@@ -139,6 +164,11 @@ int check_kernels(const Options& options) {
                   ": nothing of that name is checked; known: " + checked_operators());
   if (const int refused = require_device(); refused != 0) return refused;
   return run_selftest(options.only, options.small ? Scale::emulated : Scale::device, options.seed);
+}
+
+int name_operators() {
+  for (const Check& check : all_checks()) std::printf("%s\n", check.op);
+  return 0;
 }
 
 int tell_device() {
@@ -161,6 +191,7 @@ int run(int argc, char** argv) {
   if (const std::string why = contradiction(app); !why.empty()) return refuse(why);
   if (options.jobs) return run_jobs();
   if (options.device) return tell_device();
+  if (options.operators) return name_operators();
   if (options.selftest) return check_kernels(options);
   return run_grid(options);
 }

@@ -31,6 +31,10 @@ ptxas info    : Used 255 registers
 """
 
 
+SERIALISED = ("ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to "
+              "insufficient register resources for the wgmma pipeline in the function '_Z4calmv'\n")
+
+
 def run(script, arguments):
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
@@ -59,6 +63,11 @@ class PtxasReport(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertRegex(out, r"busy +sm_80 +255 +16 +20")
         self.assertEqual(err, "spills registers: busy\n")
+
+    def test_matrix_instructions_that_wait_for_each_other_fail_the_build(self):
+        code, _, err = self.report(SERIALISED + CLEAN)
+        self.assertEqual(code, 1)
+        self.assertEqual(err, "serialises wgmma: calm\n")
 
     def test_a_log_without_kernels_is_no_success(self):
         self.assertEqual(self.report("ninja: no work to do.\n")[0], 2)
