@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "hw_models/check.h"
+#include "kernels/measure/stack_shape.h"
 #include "kernels/measure/work.h"
 
 namespace fleetsim::kernels {
@@ -348,6 +349,85 @@ void add_all_reduce_points(Collection& points) {
                    {{"algorithm", algorithm}, {"gpus", text(gpus)}, {"bytes", text(bytes)}});
 }
 
+// Iterations -----------------------------------------------------------------------------------
+
+struct Composition {
+  Level level;
+  const char* fresh;
+  const char* cached;
+  bool each_part = false;  // every operator is measured alone, too
+};
+/// Batches as engines make them, and batches that are hard to predict. Decode: one new token each.
+constexpr Composition kCompositions[] = {
+    // decode, 128 KiB of keys and values a token: up to 69 GB
+    {quick, "1x1", "1x2047"},
+    {quick, "64x1", "64x2047", true},
+    {quick, "256x1", "256x511"},
+    {core, "1x1", "1x511"},
+    {core, "1x1", "1x8191"},
+    {core, "8x1", "8x511"},
+    {core, "8x1", "8x2047"},
+    {core, "8x1", "8x8191"},
+    {core, "64x1", "64x511"},
+    {core, "64x1", "64x8191"},
+    {core, "256x1", "256x2047"},
+    // prefill
+    {quick, "1x2048", "1x0", true},
+    {core, "1x512", "1x0"},
+    {core, "1x8192", "1x0"},
+    // a chunk beside decodes
+    {quick, "1x512,64x1", "1x8192,64x1023", true},
+    // one long sequence among short ones
+    {core, "64x1", "1x32767,63x511"},
+    // nearly full: the longest contexts that fit
+    {core, "16x1", "8x32767,8x30000"},
+    // one token more than tiles hold
+    {core, "1x2049", "1x0"},
+    {core, "129x1", "129x1000"},
+    // a ragged tail: the ends of prompts, a page that has just begun, decodes of all ages
+    {core, "1x37,1x1,1x129,1x511,60x1", "1x4096,1x16,1x0,1x1,20x15,20x700,20x3001"},
+    // many short prompts at once; a small piece of a very long one
+    {core, "32x120", "32x0"},
+    {core, "1x16,1x1", "1x32768,1x0"},
+};
+
+bool has_prompts(const Composition& batch) {
+  const auto fresh = *parse_lengths(batch.fresh);
+  return std::any_of(fresh.begin(), fresh.end(), [](std::int64_t q) { return q > 1; });
+}
+
+void add_iteration(Collection& points, Level level, const Composition& batch, const char* stack,
+                   const char* weights, const char* kv_dtype, const char* mode, const char* part) {
+  points.add(level, "iteration",
+             {{"stack", stack},
+              {"weights", weights},
+              {"kv_dtype", kv_dtype},
+              {"page_tokens", "16"},
+              {"mode", mode},
+              {"part", part},
+              {"new_lengths", batch.fresh},
+              {"cached_lengths", batch.cached}});
+}
+
+/// Whole iterations of all batches; of those of a quick run also one rank of 70B, fp8 weights and
+/// keys; of three every operator alone. Engines capture decode batches; others they launch one by
+/// one or as pieces of a graph.
+void add_iteration_points(Collection& points) {
+  const char *const small = stack_shapes()[0].name, *const rank = stack_shapes()[1].name;
+  for (const Composition& batch : kCompositions) {
+    const bool prompts = has_prompts(batch);
+    add_iteration(points, batch.level, batch, small, "bf16", "bf16", "graph", "all");
+    if (prompts) add_iteration(points, core, batch, small, "bf16", "bf16", "eager", "all");
+    for (int part = 0; batch.each_part && part < kStackParts; ++part)
+      add_iteration(points, dense, batch, small, "bf16", "bf16", "graph",
+                    name_of(static_cast<StackPart>(part)));
+    if (batch.level != quick) continue;
+    add_iteration(points, core, batch, rank, "bf16", "bf16", "graph", "all");
+    add_iteration(points, core, batch, small, "fp8", "bf16", "graph", "all");
+    if (!prompts) add_iteration(points, core, batch, small, "fp8", "e4m3", "graph", "all");
+  }
+}
+
 Collection collect(std::string_view op, Draws& draws) {
   Collection points;
   if (op == "gemm") add_gemm_points(points);
@@ -361,6 +441,7 @@ Collection collect(std::string_view op, Draws& draws) {
   if (op == "embedding") add_embedding_points(points);
   if (op == "sampling") add_sampling_points(points);
   if (op == "all_reduce") add_all_reduce_points(points);
+  if (op == "iteration") add_iteration_points(points);
   return points;
 }
 
@@ -376,6 +457,7 @@ constexpr Preparation kPreparations[] = {
     {"block_gather", 0.3},      {"block_scatter", 0.3}, {"swap", 0.3},
     {"rms_norm", 0.1},          {"silu_mul", 0.1},      {"embedding", 0.1},
     {"sampling", 0.1},          {"all_reduce", 0.001},  // refused at once where there is one GPU
+    {"iteration", 0.5},
 };
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace fleetsim::kernels {
 
 enum class GridSize { quick, full };
 
-/// The points of kernels-and-cost-models §4.6 without mixed batches and iteration replay, in the
+/// The points of kernels-and-cost-models §4.6, iterations of built-in batches among them, in the
 /// order in which they are measured: all ceilings; then the families side by side, so that a run
 /// cut short has the same share of each family, the coarse points before the fine ones (grid.cpp).
 /// `only_op`: that operator alone (behind the ceilings, without which rows cannot be judged);

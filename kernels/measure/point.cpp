@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "hw_models/check.h"
+#include "kernels/measure/stack_shape.h"
 
 namespace fleetsim::kernels {
 namespace {
@@ -31,14 +32,18 @@ void heads_rule(const Point& point, std::vector<PointFault>& faults) {
     faults.push_back({"query_heads", "query_heads must be a multiple of kv_heads"});
 }
 
-void prefill_rule(const Point& point, std::vector<PointFault>& faults) {
-  heads_rule(point, faults);
+void sequences_rule(const Point& point, std::vector<PointFault>& faults) {
   const std::size_t with_new = point.lengths("new_lengths").size();
   const std::size_t with_cached = point.lengths("cached_lengths").size();
   if (with_new != with_cached)
     faults.push_back({"cached_lengths", "new_lengths has " + std::to_string(with_new) +
                                             " sequences, cached_lengths has " +
                                             std::to_string(with_cached)});
+}
+
+void prefill_rule(const Point& point, std::vector<PointFault>& faults) {
+  heads_rule(point, faults);
+  sequences_rule(point, faults);
 }
 
 bool is_gemm_ceiling(const std::string& kind) { return kind.starts_with("gemm_"); }
@@ -64,6 +69,19 @@ void all_reduce_rule(const Point& point, std::vector<PointFault>& faults) {
   if (gpus != 2 && gpus != 4 && gpus != 8) faults.push_back({"gpus", "gpus is 2, 4 or 8"});
   if (point.integer("bytes") % 16 != 0)
     faults.push_back({"bytes", "bytes must be a multiple of 16"});
+}
+
+Axis stack_axis() {
+  Axis axis = word("stack", {});
+  for (const StackShape& shape : stack_shapes()) axis.words.emplace_back(shape.name);
+  return axis;
+}
+
+Axis part_axis() {
+  Axis axis = word("part", {"all"});
+  for (int part = 0; part < kStackParts; ++part)
+    axis.words.emplace_back(name_of(static_cast<StackPart>(part)));
+  return axis;
 }
 
 std::vector<OperatorAxes> make_table() {
@@ -160,6 +178,16 @@ std::vector<OperatorAxes> make_table() {
        {word("algorithm", {"one_shot", "two_shot", "nccl"}), count("gpus", "GPUs", 2, 8),
         count("bytes", "bytes", 16, kBytesMax)},
        all_reduce_rule},
+      {"iteration",
+       "iteration.csv",
+       "one iteration of a whole decoder stack with random weights, or one of its operators in all "
+       "layers: each sequence brings new tokens behind its cached ones, and its last is sampled; "
+       "fp8 weights: one scale a matrix, the head in bf16; eager: launched one by one, not as a "
+       "graph",
+       {stack_axis(), word("weights", {"bf16", "fp8"}), kv_dtype, page_tokens,
+        word("mode", {"graph", "eager"}), part_axis(), lengths("new_lengths", 1),
+        lengths("cached_lengths", 0)},
+       sequences_rule},
   };
 }
 

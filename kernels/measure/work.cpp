@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "hw_models/check.h"
+#include "kernels/measure/stack_shape.h"
 
 namespace fleetsim::kernels {
 namespace {
@@ -158,6 +159,105 @@ Work all_reduce_work(const Point& point) {
   return work;
 }
 
+/// What the new and cached tokens of an iteration come to.
+struct Batch {
+  double sequences = 0, tokens = 0;  // tokens: new ones
+  double keys = 0;                   // cached and new
+  double pairs = 0;                  // of a new token and a key that it sees
+};
+
+Batch batch_of(const Point& point) {
+  const auto fresh = point.lengths("new_lengths"), cached = point.lengths("cached_lengths");
+  Batch batch;
+  batch.sequences = real(std::ssize(fresh));
+  for (std::size_t i = 0; i < fresh.size(); ++i) {
+    const double q = real(fresh[i]), c = real(cached[i]);
+    batch.tokens += q;
+    batch.keys += q + c;
+    batch.pairs += q * c + q * (q + 1) / 2;
+  }
+  return batch;
+}
+
+/// One part in one layer. Of linear layers the weights alone, of attention the keys and values:
+/// what lies between two operators of an iteration can stay in L2.
+Work part_work(const Point& point, StackPart part, const Batch& batch) {
+  const StackShape& shape = stack_shape(point.word("stack"));
+  const double weight_bytes = point.word("weights") == "fp8" ? 1 : 2;
+  const double hidden = shape.hidden, queries = shape.query_width(),
+               keys = shape.kv_heads * shape.head_dim;
+  Work work;
+  switch (part) {
+    case StackPart::embedding:
+      work.bytes = 4 * hidden * batch.tokens;
+      break;
+    case StackPart::input_norm:
+    case StackPart::post_norm:
+      work.flops = 6 * hidden * batch.tokens;
+      work.bytes = (6 + weight_bytes) * hidden * batch.tokens;  // the output is in their format
+      break;
+    case StackPart::final_norm:
+      work.flops = 6 * hidden * batch.tokens;
+      work.bytes = 8 * hidden * batch.tokens;
+      break;
+    case StackPart::rope_kv_write:
+      work.flops = 6 * (queries + keys) * batch.tokens;
+      work.bytes = (4 * queries + (4 + 2 * kv_element_bytes(point)) * keys) * batch.tokens;
+      break;
+    case StackPart::attention:
+      work.flops = 4 * queries * batch.pairs;
+      work.bytes = 2 * keys * kv_element_bytes(point) * batch.keys;
+      work.rate = MathRate::bf16;
+      break;
+    case StackPart::silu_mul:
+      work.flops = 4.0 * shape.ffn * batch.tokens;
+      work.bytes = (4 + weight_bytes) * shape.ffn * batch.tokens;
+      break;
+    case StackPart::sampling:
+      work.flops = batch.sequences * shape.vocab;
+      work.bytes = 4 * batch.sequences * shape.vocab;
+      break;
+    case StackPart::qkv:
+    case StackPart::output:
+    case StackPart::gate_up:
+    case StackPart::down:
+    case StackPart::head: {
+      const bool head = part == StackPart::head;
+      const StackMatrix matrix = stack_matrix(shape, part);
+      const double weights = static_cast<double>(matrix.n) * matrix.k;
+      work.flops = 2 * weights * (head ? batch.sequences : batch.tokens);
+      work.bytes = weights * (head ? 2 : weight_bytes);
+      work.rate = !head && weight_bytes == 1 ? MathRate::fp8 : MathRate::bf16;
+      break;
+    }
+  }
+  return work;
+}
+
+/// Of the whole: what must come from memory however large L2 is, weights, keys and values; and the
+/// arithmetic of tensor cores, all of it at the rate of fp8 where linear layers have that.
+Work iteration_work(const Point& point) {
+  const Batch batch = batch_of(point);
+  const double layers = stack_shape(point.word("stack")).layers;
+  const StackPart* const only = find_stack_part(point.word("part"));
+  Work sum;
+  sum.rate = point.word("weights") == "fp8" ? MathRate::fp8 : MathRate::bf16;
+  for (int i = 0; i < kStackParts; ++i) {
+    const auto part = static_cast<StackPart>(i);
+    Work work = part_work(point, part, batch);
+    const double times = runs_in_each_layer(part) ? layers : 1;
+    work.flops *= times;
+    work.bytes *= times;
+    if (part == StackPart::input_norm)  // layer 0 has nothing to add, and writes no sum
+      work.bytes -= 4.0 * stack_shape(point.word("stack")).hidden * batch.tokens;
+    if (only != nullptr && *only == part) return work;
+    if (work.rate == MathRate::plain) continue;
+    sum.flops += work.flops;
+    sum.bytes += work.bytes;
+  }
+  return sum;
+}
+
 struct WorkRow {
   const char* op;
   Work (*work)(const Point& point);
@@ -177,6 +277,7 @@ constexpr WorkRow kWork[] = {
     {"embedding", embedding_work},
     {"sampling", sampling_work},
     {"all_reduce", all_reduce_work},
+    {"iteration", iteration_work},
 };
 
 }  // namespace

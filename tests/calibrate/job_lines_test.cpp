@@ -77,7 +77,7 @@ TEST_CASE("all faults of a job file are told, each with its line", "[unit]") {
                   "\n") ==
         "3: unknown operator 'gem'; known are ceiling, gemm, decode_attention, prefill_attention, "
         "rope_kv_write, block_copy, block_gather, block_scatter, swap, rms_norm, silu_mul, "
-        "embedding, sampling, all_reduce\n"
+        "embedding, sampling, all_reduce, iteration\n"
         "4: not JSON\n"
         "6: k is the text \"4096\"; a number without quotes is expected\n"
         "6: m is '0'; a whole number from 1 to 16777216 is expected\n"

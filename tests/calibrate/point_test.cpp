@@ -108,6 +108,13 @@ TEST_CASE("axes that must fit each other are held to it", "[unit]") {
   CHECK(faults_of("prefill_attention", prefill) ==
         "cached_lengths: new_lengths has 2 sequences, cached_lengths has 1\n");
   CHECK(faults_of("prefill_attention", with(prefill, "cached_lengths", "2x0")).empty());
+  Values iteration = {{"stack", "llama-3.1-8b"}, {"weights", "bf16"},      {"kv_dtype", "bf16"},
+                      {"page_tokens", "16"},     {"mode", "graph"},        {"part", "all"},
+                      {"new_lengths", "2x1"},    {"cached_lengths", "1x7"}};
+  CHECK(faults_of("iteration", iteration) ==
+        "cached_lengths: new_lengths has 2 sequences, cached_lengths has 1\n");
+  CHECK(faults_of("iteration", with(iteration, "cached_lengths", "2x0")).empty());
+  CHECK(faults_of("iteration", with(iteration, "new_lengths", "1x0")).find("new_lengths: ") == 0);
   CHECK(faults_of("all_reduce", {{"algorithm", "nccl"}, {"gpus", "3"}, {"bytes", "40"}}) ==
         "gpus: gpus is 2, 4 or 8\nbytes: bytes must be a multiple of 16\n");
 }

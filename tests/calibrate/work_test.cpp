@@ -3,9 +3,12 @@
 #include "kernels/measure/work.h"
 
 #include <algorithm>
+#include <set>
 
 #include "hw_models/operators.h"
+#include "hw_models/weight_groups.h"
 #include "kernels/measure/physical_floor.h"
+#include "kernels/measure/stack_shape.h"
 #include "tests/calibrate/synthetic_profile.h"
 
 #include "tests/catch.h"
@@ -184,6 +187,93 @@ TEST_CASE("a decode step's floor on an H200 is the one worked out in §3", "[uni
   ceilings.hbm_read_gb_s = 4800;
   CHECK(floor_ns(decode, L2State::cold, ceilings) * (1 + kBytesTolerance) ==
         Approx(work.bytes / 4800));
+}
+
+namespace {
+
+Point iteration(const char* part, const std::string& fresh, const std::string& cached,
+                const char* weights = "bf16", const char* kv_dtype = "bf16",
+                const char* stack = "llama-3.1-8b") {
+  return sound_point("iteration", {{"stack", stack},
+                                   {"weights", weights},
+                                   {"kv_dtype", kv_dtype},
+                                   {"page_tokens", "16"},
+                                   {"mode", "graph"},
+                                   {"part", part},
+                                   {"new_lengths", fresh},
+                                   {"cached_lengths", cached}});
+}
+
+}  // namespace
+
+TEST_CASE("iterations' bytes are the ones worked out in §3", "[unit]") {
+  CHECK(work_of(iteration("all", "1x1", "1x2047")).bytes == Approx(15.28e9).epsilon(0.001));
+  CHECK(work_of(iteration("all", "64x1", "64x2047")).bytes == Approx(32.2e9).epsilon(0.001));
+  CHECK(work_of(iteration("all", "256x1", "256x1023")).bytes == Approx(49.4e9).epsilon(0.001));
+  // 13.96 GFLOP a token in linear layers (§3), 4 * 32 * 128 a pair and layer, the head once
+  const Work prefill = work_of(iteration("all", "1x2048", "1x0"));
+  CHECK(
+      prefill.flops ==
+      Approx(2048 * 13.96e9 + 32 * 16384.0 * 2048 * 2049 / 2 + 2.0 * 4096 * 128256).epsilon(0.001));
+}
+
+TEST_CASE("an iteration's parts do what the simulator's operators do", "[unit]") {
+  const std::string tokens = std::to_string(kTokens);
+  const OperatorList list = bf16_operators();
+  const auto held = [&](const char* part, const char* name, double times) {
+    CAPTURE(part, name);
+    const Work work = work_of(iteration(part, "1x" + tokens, "1x0"));
+    const LaunchCost cost = launch_cost(named(list, name), kTokens);
+    CHECK(work.bytes == Approx(times * cost.bytes));
+  };
+  held("silu_mul", "silu and product", 32);
+  held("embedding", "embedding", 1);
+  const auto rows = [&](const char* part) {
+    return work_of(iteration(part, "1x" + tokens, "1x0"));
+  };
+  CHECK(rows("post_norm").bytes == 32 * 8.0 * 4096 * kTokens);
+  CHECK(rows("input_norm").bytes == (31 * 8 + 4) * 4096.0 * kTokens);  // nothing to add in layer 0
+  for (const char* part : {"qkv", "output", "gate_up", "down"}) {
+    const StackMatrix matrix = stack_matrix(stack_shape("llama-3.1-8b"), *find_stack_part(part));
+    const Work work = gemm("bf16", kTokens, matrix.n, matrix.k);
+    CHECK(rows(part).flops == 32 * work.flops);
+    CHECK(rows(part).rate == MathRate::bf16);
+  }
+  CHECK(rows("head").flops == 2.0 * 128256 * 4096);  // one row a sequence
+  CHECK(rows("sampling").bytes == 4.0 * 128256);
+  // half the bytes of weights and cache; arithmetic at the rate of fp8, but for attention and head
+  const auto fp8 = [&](const char* part) {
+    return work_of(iteration(part, "2x1", "2x99", "fp8", "e4m3"));
+  };
+  const auto bf16 = [&](const char* part) { return work_of(iteration(part, "2x1", "2x99")); };
+  CHECK(2 * fp8("down").bytes == bf16("down").bytes);
+  CHECK(2 * fp8("attention").bytes == bf16("attention").bytes);
+  CHECK(fp8("head").bytes == bf16("head").bytes);
+  CHECK(fp8("down").rate == MathRate::fp8);
+  CHECK(fp8("attention").rate == MathRate::bf16);
+  CHECK(fp8("head").rate == MathRate::bf16);
+  CHECK(fp8("all").rate == MathRate::fp8);
+}
+
+TEST_CASE("the stacks have the sizes of their models", "[unit]") {
+  const auto check = [](const char* stack, const char* name, std::int64_t ranks) {
+    CAPTURE(stack);
+    const ModelSpec* model = find_model(name);
+    REQUIRE(model != nullptr);
+    const StackShape& shape = stack_shape(stack);
+    CHECK(shape.layers == model->layers);
+    std::set<std::pair<std::int64_t, std::int64_t>> own, wanted;
+    for (int part = 0; part < kStackParts; ++part) {
+      const StackMatrix matrix = stack_matrix(shape, static_cast<StackPart>(part));
+      if (matrix.n > 0) own.insert({matrix.n, matrix.k});
+    }
+    for (const WeightGroup& group : weight_groups(*model, ranks))
+      if (group.role == WeightRole::matrix || group.role == WeightRole::head)
+        wanted.insert({group.rows, group.columns});
+    CHECK(own == wanted);
+  };
+  check("llama-3.1-8b", "llama-3.1-8b", 1);
+  check("llama-3.1-70b-tp8-rank", "llama-3.1-70b", 8);
 }
 
 TEST_CASE("ceilings are the best of their rows", "[unit]") {
