@@ -1,6 +1,6 @@
 // Prefill attention against float64 on shuffled page tables, where all that must not be read is
-// NaN: tokens behind a sequence's end, pages that nobody owns; and page numbers behind a row's end
-// point nowhere.
+// NaN: tokens behind a sequence's end, pages that nobody owns; and page numbers behind a row's end,
+// or before every window, point nowhere.
 
 #include "kernels/checks/prefill_attention_check.h"
 
@@ -14,6 +14,7 @@
 #include "kernels/operators/plain_attention.h"
 #include "kernels/operators/prefill_attention.h"
 #include "kernels/reference/attention.h"
+#include "kernels/reference/draft_tree.h"
 
 namespace fleetsim::kernels {
 namespace {
@@ -29,9 +30,12 @@ std::string list_of(const std::vector<int>& values) {
 }
 
 std::string name_of(const PrefillCase& c, std::uint64_t seed) {
+  const char* const drafts[] = {"", ", draft chains", ", draft stars", ", draft trees"};
   return std::to_string(c.query_heads) + "/" + std::to_string(c.kv_heads) + " heads of " +
          std::to_string(c.head_dim) + ", pages of " + std::to_string(c.page_tokens) +
-         (c.causal ? ", causal, new " : ", all keys, new ") + list_of(c.new_lengths) + " cached " +
+         (c.causal ? ", causal" : ", all keys") +
+         (c.window > 0 ? ", window " + std::to_string(c.window) : "") +
+         drafts[static_cast<int>(c.drafts)] + ", new " + list_of(c.new_lengths) + " cached " +
          list_of(c.cached_lengths) + " seed " + std::to_string(seed);
 }
 
@@ -65,6 +69,52 @@ std::vector<Bf16> cache_of(const PrefillCase& c, const PageTable& table, RandomI
                 tokens + c.page_tokens * c.head_dim, kNan);
     }
   return cache;
+}
+
+/// What new tokens see of their trees, sequence after sequence; sequences that are none get masks
+/// that would hide everything.
+std::vector<std::uint64_t> masks_of(const PrefillCase& c, RandomInputs& random) {
+  std::vector<std::uint64_t> masks;
+  if (c.drafts == DraftShape::none) return masks;
+  for (const int tokens : c.new_lengths) {
+    if (tokens > kTreeTokensMax || tokens == 0) {
+      masks.insert(masks.end(), static_cast<std::size_t>(tokens), 0);
+      continue;
+    }
+    const DraftTree tree = c.drafts == DraftShape::chains  ? chain_tree(tokens)
+                           : c.drafts == DraftShape::stars ? star_tree(tokens)
+                                                           : random_tree(tokens, random);
+    for (const std::uint64_t mask : tree_masks(tree)) masks.push_back(mask);
+  }
+  return masks;
+}
+
+std::vector<AttentionRow> rows_of_case(const PrefillCase& c,
+                                       const std::vector<std::uint64_t>& masks) {
+  if (c.window > 0) return windowed_rows(c.new_lengths, c.cached_lengths, c.window);
+  if (!masks.empty()) return tree_rows(c.new_lengths, c.cached_lengths, masks);
+  return prefill_rows(c.new_lengths, c.cached_lengths, c.causal);
+}
+
+/// Whether plain causal attention says the same.
+bool is_plainly_causal(const PrefillCase& c) {
+  if (c.drafts != DraftShape::none) return c.drafts == DraftShape::chains;
+  if (c.window == 0) return false;
+  for (std::size_t i = 0; i < c.new_lengths.size(); ++i)
+    if (c.new_lengths[i] + c.cached_lengths[i] > c.window) return false;
+  return true;
+}
+
+/// Takes pages that no window reaches from the table.
+void forget_pages_before_windows(const PrefillCase& c, PrefillOperands& operands, int row_pages) {
+  if (c.window == 0) return;
+  for (std::size_t i = 0; i < c.new_lengths.size(); ++i) {
+    const int first = std::max(0, c.cached_lengths[i] + 1 - c.window);
+    for (int page = 0; page < first / c.page_tokens; ++page)
+      operands
+          .page_table[i * static_cast<std::size_t>(row_pages) + static_cast<std::size_t>(page)] =
+          kNoPage;
+  }
 }
 
 /// Numbers of the new tokens that are compared: all, or the first and last of each sequence and
@@ -118,6 +168,7 @@ DeviceResult run_on_device(const PrefillCase& c, const PrefillOperands& operands
   const DeviceBuffer<Bf16> query(operands.query), keys(operands.keys), values(operands.values);
   const DeviceBuffer<int> table(operands.page_table), starts(operands.query_starts),
       cached(operands.cached_lengths);
+  const DeviceBuffer<std::uint64_t> masks(operands.tree_masks);
   const DeviceBuffer<Bf16> out(operands.query.size());
   const DeviceBuffer<float> log_sum_exp(rows * heads);
   PrefillAttentionArguments arguments;
@@ -138,6 +189,8 @@ DeviceResult run_on_device(const PrefillCase& c, const PrefillOperands& operands
   arguments.pages_per_sequence = row_pages;
   arguments.softmax_scale = 1.0F / std::sqrt(static_cast<float>(c.head_dim));
   arguments.causal = c.causal;
+  arguments.window = c.window;
+  if (!operands.tree_masks.empty()) arguments.tree_masks = masks.data();
   launch_prefill_attention(arguments, {});
   device_synchronize();
   DeviceResult result{out.values(), log_sum_exp.values()};
@@ -157,14 +210,20 @@ DeviceResult run_on_device(const PrefillCase& c, const PrefillOperands& operands
 /// What the plain kernel makes of all new tokens.
 AttentionOutputs run_plain_kernel(const PrefillCase& c, const PrefillOperands& operands,
                                   int row_pages) {
-  std::vector<int> sequence_of_row, visible;
-  for (const AttentionRow& row : prefill_rows(c.new_lengths, c.cached_lengths, c.causal)) {
+  std::vector<int> sequence_of_row, visible, first, tree_begin;
+  std::vector<std::uint64_t> tree_masks;
+  for (const AttentionRow& row : rows_of_case(c, operands.tree_masks)) {
     sequence_of_row.push_back(row.sequence);
     visible.push_back(row.visible);
+    first.push_back(row.first);
+    tree_begin.push_back(row.tree_begin);
+    tree_masks.push_back(row.tree_mask);
   }
   const std::size_t heads = static_cast<std::size_t>(c.query_heads);
   const DeviceBuffer<Bf16> query(operands.query), keys(operands.keys), values(operands.values);
-  const DeviceBuffer<int> table(operands.page_table), sequences(sequence_of_row), sees(visible);
+  const DeviceBuffer<int> table(operands.page_table), sequences(sequence_of_row), sees(visible),
+      begins(first), trees(tree_begin);
+  const DeviceBuffer<std::uint64_t> masks(tree_masks);
   const DeviceBuffer<float> out(visible.size() * heads * static_cast<std::size_t>(c.head_dim));
   const DeviceBuffer<float> log_sum_exp(visible.size() * heads);
   PlainAttentionArguments<Bf16> arguments;
@@ -174,6 +233,9 @@ AttentionOutputs run_plain_kernel(const PrefillCase& c, const PrefillOperands& o
   arguments.page_table = table.data();
   arguments.sequence_of_row = sequences.data();
   arguments.visible = sees.data();
+  arguments.first = begins.data();
+  arguments.tree_begin = trees.data();
+  arguments.tree_masks = masks.data();
   arguments.out = out.data();
   arguments.log_sum_exp = log_sum_exp.data();
   arguments.rows = static_cast<int>(visible.size());
@@ -223,6 +285,29 @@ std::vector<PrefillCase> cases_at(Scale scale) {
       {2, 1, 64, 16, {9, 0, 6}, {5, 2, 20}, true, 0, 6},
       // nothing to do
       {4, 1, 64, 16, {0, 0}, {3, 0}},
+      // windows: of the own token alone; as long as a key tile, one less and one more, over pages
+      // that are gone; rows of a tile and of a warp whose windows begin tiles apart; within a chunk
+      {4, 1, 64, 16, {37, 1, 0, 5}, {100, 200, 70, 0}, true, 0, 0, 1, 1},
+      {4, 1, 128, 16, {33, 1}, {131, 300}, true, 0, 0, 1, 64},
+      {8, 2, 64, 32, {20, 3}, {129, 64}, true, 0, 0, 1, 63},
+      {1, 1, 64, 64, {150}, {70}, true, 0, 0, 1, 65},
+      {1, 1, 128, 16, {140}, {0}, true, 0, 0, 1, 3},
+      {5, 1, 64, 48, {60, 2}, {17, 222}, true, 0, 0, 1, 50},
+      {4, 1, 64, 16, {40}, {60}, true, 0, 0, 12, 30},
+      // longer than every context; the shortest such, and the longest that there can be
+      {4, 1, 128, 16, {31, 1}, {69, 12}, true, 0, 0, 1, 100},
+      {2, 1, 64, 64, {9, 70}, {120, 0}, true, 0, 0, 1, 0x7fffffff},
+      {4, 1, 64, 16, {70, 0, 3}, {300, 8, 190}, true, 0, 5, 1, 100},
+      // draft trees: chains, wide, by chance; alone, with the last bit of a mask, over key tiles;
+      // without context; beside plain decodes, and a chunk that is no tree
+      {4, 1, 128, 16, {5, 1, 64, 0, 2}, {60, 127, 1, 4, 0}, true, 0, 0, 1, 0, DraftShape::chains},
+      {4, 1, 64, 16, {64, 8, 1}, {0, 63, 64}, true, 0, 0, 1, 0, DraftShape::stars},
+      {8, 1, 128, 64, {64, 33}, {40, 100}, true, 0, 0, 1, 0, DraftShape::random},
+      {5, 1, 64, 16, {64, 63}, {1, 0}, true, 0, 0, 1, 0, DraftShape::random},
+      {1, 1, 64, 16, {64, 1, 1}, {65, 5, 0}, true, 0, 0, 1, 0, DraftShape::random},
+      {4, 2, 64, 16, {1, 65, 1, 7}, {90, 30, 0, 200}, true, 0, 0, 1, 0, DraftShape::random},
+      {4, 1, 64, 16, {16, 90}, {50, 20}, true, 0, 0, 12, 0, DraftShape::random},
+      {2, 1, 64, 16, {12, 80, 1}, {30, 9, 44}, true, 0, 6, 1, 0, DraftShape::random},
   };
   if (scale == Scale::device) {
     const std::vector<PrefillCase> big = {
@@ -233,6 +318,34 @@ std::vector<PrefillCase> cases_at(Scale scale) {
         {64, 8, 64, 64, {4097}, {63}, true, 0, 24},
         {16, 16, 64, 16, {1500, 700}, {0, 100}, true, 0, 24},
         {8, 1, 128, 64, {16384}, {0}, true, 0, 32},
+        {32, 8, 128, 16, {4096, 1}, {0, 9000}, true, 0, 32, 1, 1000},
+        {32, 8, 128, 64, {512, 1, 1, 300}, {8192, 4097, 20, 3000}, true, 0, 24, 1, 4096},
+        {64, 8, 64, 16, {3000}, {5000}, true, 0, 24, 1, 128},
+        {32,
+         8,
+         128,
+         16,
+         {16, 64, 1, 4},
+         {8192, 30000, 513, 0},
+         true,
+         0,
+         24,
+         1,
+         0,
+         DraftShape::random},
+        {64,
+         8,
+         128,
+         16,
+         {8, 512, 8, 1},
+         {2048, 8192, 4000, 700},
+         true,
+         0,
+         24,
+         1,
+         0,
+         DraftShape::random},
+        {32, 8, 64, 64, {64, 5}, {4096, 900}, true, 0, 24, 1, 0, DraftShape::chains},
     };
     cases.insert(cases.end(), big.begin(), big.end());
     PrefillCase many{8, 2, 128, 16, {}, {}, true, 0, 400};  // a batch of many short chunks
@@ -271,9 +384,10 @@ std::vector<CheckReport> check_prefill_case(const PrefillCase& c, std::uint64_t 
   operands.values = cache_of(c, inputs.table, random);
   operands.page_table = inputs.table.pages;
   operands.cached_lengths = c.cached_lengths;
+  operands.tree_masks = masks_of(c, random);
 
   const std::vector<std::size_t> rows = compared_rows(c, operands.query_starts, random);
-  inputs.rows = rows_of(prefill_rows(c.new_lengths, c.cached_lengths, c.causal), rows, 1);
+  inputs.rows = rows_of(rows_of_case(c, operands.tree_masks), rows, 1);
   inputs.queries = floats_of(rows_of(operands.query, rows, width));
   inputs.keys = floats_of(operands.keys);
   inputs.values = floats_of(operands.values);
@@ -282,11 +396,20 @@ std::vector<CheckReport> check_prefill_case(const PrefillCase& c, std::uint64_t 
 
   AttentionOutputs plain;
   if (c.sampled_rows > 0) plain = run_plain_kernel(c, operands, inputs.table.row_pages);
+  forget_pages_before_windows(c, operands, inputs.table.row_pages);
   if (spoil != nullptr) spoil(operands);
   std::string problem;
   const DeviceResult result = run_on_device(c, operands, inputs.table.row_pages, problem);
   const DeviceResult again = run_on_device(c, operands, inputs.table.row_pages, problem);
   if (!(result == again)) problem = "a second launch gave other bytes";
+  if (is_plainly_causal(c)) {
+    PrefillCase causal = c;
+    causal.window = 0;
+    PrefillOperands without_masks = operands;
+    without_masks.tree_masks.clear();
+    if (!(result == run_on_device(causal, without_masks, inputs.table.row_pages, problem)))
+      problem = "other bytes than plain causal attention";
+  }
 
   const Comparison output = compare(floats_of(rows_of(result.out, rows, width)), exact.out);
   const Comparison steps =

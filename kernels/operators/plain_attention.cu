@@ -31,7 +31,10 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes)
     sum[i] = 0;
   }
   float largest = -__builtin_inff(), weight = 0;
-  for (int token = 0; token < visible; ++token) {
+  const int first = a.first == nullptr ? 0 : a.first[row];
+  const int tree_begin = a.tree_begin == nullptr ? visible : a.tree_begin[row];
+  for (int token = first; token < visible; ++token) {
+    if (token >= tree_begin && (a.tree_masks[row] >> (token - tree_begin) & 1) == 0) continue;
     const std::int64_t at =
         ((static_cast<std::int64_t>(pages[token / a.page_tokens]) * a.kv_heads + kv_head) *
              a.page_tokens +

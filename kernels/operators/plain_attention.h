@@ -18,8 +18,12 @@ struct PlainAttentionArguments {
   const int* page_table = nullptr;       // [sequences][pages_per_sequence]
   const int* sequence_of_row = nullptr;  // [rows]
   const int* visible = nullptr;          // [rows]: the row sees tokens 0 to visible - 1, 0 allowed
-  float* out = nullptr;                  // as query
-  float* log_sum_exp = nullptr;          // [rows][query_heads]; nullptr: not wanted
+  const int* first = nullptr;            // [rows]: but none before this one; nullptr: all
+  const int* tree_begin = nullptr;       // [rows]: and of those from here on the ones whose bit is
+                                         // set: bit j is token tree_begin + j; nullptr: all
+  const std::uint64_t* tree_masks = nullptr;  // [rows], with tree_begin
+  float* out = nullptr;                       // as query
+  float* log_sum_exp = nullptr;               // [rows][query_heads]; nullptr: not wanted
   int rows = 0;
   int query_heads = 0;  // a multiple of kv_heads
   int kv_heads = 0;

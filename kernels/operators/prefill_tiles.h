@@ -6,6 +6,11 @@
 // chunks fill tiles with the heads that share their keys, and a tile of 128 rows spans few tokens:
 // little of a diagonal key tile is masked.
 //
+// With a sliding window a tile's work no longer grows to the end of its sequence: it is counted as
+// that of a causal tile, but as no more than any tile with that window can see, so that "a
+// sequence's last tiles need the most" stays true. Of the tiles that reach that bound, some see one
+// or two key tiles less.
+//
 // Lengths are known on the device only. Block number -> tile needs no table in memory: the tiles of
 // a sequence, first to last, see more and more keys, so "how many tiles need at least n key tiles"
 // is a division per sequence, and the tile of a given rank, longest first, is found by bisection on
@@ -23,8 +28,9 @@ struct PrefillLengths {
   const int* query_starts;    // [sequences + 1]: first new token of each, ascending from 0
   const int* cached_lengths;  // [sequences]: tokens whose keys stood in the cache before
   int sequences;
-  int group;    // query heads per KV head, >= 1
-  bool causal;  // new token i sees cached + i + 1 keys; else all cached + new
+  int group;                     // query heads per KV head, >= 1
+  bool causal;                   // new token i sees cached + i + 1 keys; else all cached + new
+  int key_tiles_most = 1 << 30;  // bound of the key tiles that any tile needs
 
   FLEETSIM_BOTH int new_tokens(int sequence) const {
     return query_starts[sequence + 1] - query_starts[sequence];
@@ -32,13 +38,16 @@ struct PrefillLengths {
   FLEETSIM_BOTH int tiles(int sequence) const {
     return ceil_div(new_tokens(sequence) * group, kQueryTileRows);
   }
-  /// Key tiles that the longest row of a sequence sees; 0 without new tokens.
+  /// Key tiles that the longest row of a sequence needs; 0 without new tokens.
   FLEETSIM_BOTH int key_tiles_max(int sequence) const {
     const int queries = new_tokens(sequence);
-    return queries == 0 ? 0 : ceil_div(cached_lengths[sequence] + queries, kKeyTileTokens);
+    if (queries == 0) return 0;
+    const int all = ceil_div(cached_lengths[sequence] + queries, kKeyTileTokens);
+    return all < key_tiles_most ? all : key_tiles_most;
   }
   /// Tiles of a sequence that need at least `key_tiles` (>= 1) key tiles: they are its last ones.
   FLEETSIM_BOTH int tiles_that_need(int sequence, int key_tiles) const {
+    if (key_tiles > key_tiles_most) return 0;
     const int queries = new_tokens(sequence);
     const int all = ceil_div(queries * group, kQueryTileRows);
     // the first token that sees more than key_tiles - 1 full tiles of keys
@@ -48,6 +57,13 @@ struct PrefillLengths {
     return token <= 0 ? all : all - token * group / kQueryTileRows;
   }
 };
+
+/// The most key tiles that the rows of a query tile can see through a window of `window` keys.
+FLEETSIM_BOTH int window_key_tiles(int window, int group) {
+  const int tokens = ceil_div(kQueryTileRows - 1, group) + 1;  // that a query tile can touch
+  const int keys = window + tokens - 1;
+  return ceil_div(keys - 1, kKeyTileTokens) + 1;
+}
 
 /// A tile of a sequence; `sequence` is -1 where there is none.
 struct QueryTile {

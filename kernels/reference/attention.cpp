@@ -47,6 +47,28 @@ std::vector<AttentionRow> prefill_rows(const std::vector<int>& new_lengths,
   return rows;
 }
 
+std::vector<AttentionRow> windowed_rows(const std::vector<int>& new_lengths,
+                                        const std::vector<int>& cached_lengths, int window) {
+  CHECK(window >= 1);
+  std::vector<AttentionRow> rows = prefill_rows(new_lengths, cached_lengths, true);
+  for (AttentionRow& row : rows) row.first = std::max(0, row.visible - window);
+  return rows;
+}
+
+std::vector<AttentionRow> tree_rows(const std::vector<int>& new_lengths,
+                                    const std::vector<int>& cached_lengths,
+                                    const std::vector<std::uint64_t>& masks) {
+  std::vector<AttentionRow> rows = prefill_rows(new_lengths, cached_lengths, true);
+  CHECK(masks.size() == rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto sequence = static_cast<std::size_t>(rows[i].sequence);
+    if (new_lengths[sequence] > 64) continue;
+    rows[i].tree_begin = cached_lengths[sequence];
+    rows[i].tree_mask = masks[i];
+  }
+  return rows;
+}
+
 AttentionOutputs reference_attention(const AttentionInputs& inputs, AttentionRounding rounding) {
   check_sizes(inputs);
   const AttentionShape& shape = inputs.shape;
@@ -66,9 +88,11 @@ AttentionOutputs reference_attention(const AttentionInputs& inputs, AttentionRou
                 token % inputs.table.page_tokens) *
                dim;
       };
-      weights.assign(static_cast<std::size_t>(seen.visible), 0.0);
-      double largest = -std::numeric_limits<double>::infinity();
-      for (int token = 0; token < seen.visible; ++token) {
+      constexpr double kUnseen = -std::numeric_limits<double>::infinity();
+      weights.assign(static_cast<std::size_t>(seen.visible), kUnseen);
+      double largest = kUnseen;
+      for (int token = seen.first; token < seen.visible; ++token) {
+        if (!seen.sees(token)) continue;
         const float* key = &inputs.keys[place(token)];
         double score = 0;
         for (std::size_t i = 0; i < dim; ++i)
@@ -80,7 +104,8 @@ AttentionOutputs reference_attention(const AttentionInputs& inputs, AttentionRou
       double sum = 0;
       for (double& weight : weights) sum += weight = std::exp(weight - largest);
       outputs.lse.push_back(seen.visible > 0 ? largest + std::log(sum) : largest);
-      for (int token = 0; token < seen.visible; ++token) {
+      for (int token = seen.first; token < seen.visible; ++token) {
+        if (!seen.sees(token)) continue;
         const double weight = rounded(weights[static_cast<std::size_t>(token)] / sum, rounding);
         const float* value = &inputs.values[place(token)];
         for (std::size_t i = 0; i < dim; ++i)

@@ -2,8 +2,11 @@
 // Attention over a paged KV cache in float64, for decode and prefill.
 //
 // Both operators are sets of query rows, each of which sees the first so many tokens of one
-// sequence: decode has a row a sequence that sees all of it, prefill a row a new token.
+// sequence: decode has a row a sequence that sees all of it, prefill a row a new token. A sliding
+// window hides the first of these tokens, a draft tree some of the last.
 
+#include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "kernels/reference/page_table.h"
@@ -17,10 +20,20 @@ struct AttentionShape {
   double softmax_scale = 0;  // scores are scale * (q . k)
 };
 
-/// A row of queries: all its heads see tokens 0 to visible - 1 of `sequence`. visible may be 0.
+/// A row of queries: all its heads see tokens first to visible - 1 of `sequence`, but of those from
+/// tree_begin on only the ones whose bit is set: bit j of tree_mask is token tree_begin + j.
+/// visible may be 0.
 struct AttentionRow {
   int sequence = 0;
   int visible = 0;
+  int first = 0;
+  int tree_begin = std::numeric_limits<int>::max();  // no tree
+  std::uint64_t tree_mask = 0;
+
+  bool sees(int token) const {
+    if (token < first || token >= visible) return false;
+    return token < tree_begin || (tree_mask >> (token - tree_begin) & 1) != 0;
+  }
   bool operator==(const AttentionRow&) const = default;
 };
 
@@ -30,6 +43,14 @@ std::vector<AttentionRow> decode_rows(const std::vector<int>& lengths);
 /// tokens and the new ones. Causal: row j sees cached + j + 1 of them, otherwise all.
 std::vector<AttentionRow> prefill_rows(const std::vector<int>& new_lengths,
                                        const std::vector<int>& cached_lengths, bool causal);
+/// Causal rows that see the last `window` >= 1 of their tokens.
+std::vector<AttentionRow> windowed_rows(const std::vector<int>& new_lengths,
+                                        const std::vector<int>& cached_lengths, int window);
+/// Causal rows of draft trees: masks[i] is what row i sees of its sequence's new tokens. Sequences
+/// of more than 64 new tokens are no trees.
+std::vector<AttentionRow> tree_rows(const std::vector<int>& new_lengths,
+                                    const std::vector<int>& cached_lengths,
+                                    const std::vector<std::uint64_t>& masks);
 
 /// Operands, dequantised. What `rows` do not see may be anything, NaN too.
 struct AttentionInputs {

@@ -375,6 +375,12 @@ TEST_CASE("attention's reference gives the mean of values for equal scores, and 
   REQUIRE(inputs.rows == std::vector<AttentionRow>{{0, 2}, {0, 3}, {1, 1}});
   REQUIRE(prefill_rows({2, 1}, {1, 0}, false) == std::vector<AttentionRow>{{0, 3}, {0, 3}, {1, 1}});
   REQUIRE(decode_rows({3, 0}) == std::vector<AttentionRow>{{0, 3}, {1, 0}});
+  REQUIRE(windowed_rows({2, 1}, {1, 5}, 2) ==
+          std::vector<AttentionRow>{{0, 2, 0}, {0, 3, 1}, {1, 6, 4}});
+  const std::vector<AttentionRow> tree = tree_rows({3}, {2}, {1, 3, 5});
+  REQUIRE(tree[2] == AttentionRow{0, 5, 0, 2, 5});
+  REQUIRE((tree[2].sees(0) && tree[2].sees(2) && !tree[2].sees(3) && tree[2].sees(4)));
+  REQUIRE_FALSE(tree[1].sees(4));
 
   inputs.rows.push_back({1, 0});
   inputs.queries.assign(4 * 2 * 4, 0.0F);  // every score is 0: weights are equal

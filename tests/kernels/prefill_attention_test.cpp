@@ -13,6 +13,7 @@
 #include "kernels/checks/prefill_attention_check.h"
 #include "kernels/device/device_memory.h"
 #include "kernels/operators/prefill_tiles.h"
+#include "kernels/reference/draft_tree.h"
 #include "kernels/reference/random_inputs.h"
 
 #include "tests/catch.h"
@@ -26,20 +27,33 @@ struct Batch {
   std::vector<int> starts{0}, cached;
   int group;
   bool causal;
+  int window;  // 0: none
 
   Batch(const std::vector<int>& new_lengths, std::vector<int> cached_lengths, int of_group,
-        bool is_causal)
-      : cached(std::move(cached_lengths)), group(of_group), causal(is_causal) {
+        bool is_causal, int of_window = 0)
+      : cached(std::move(cached_lengths)), group(of_group), causal(is_causal), window(of_window) {
     for (const int tokens : new_lengths) starts.push_back(starts.back() + tokens);
   }
   PrefillLengths lengths() const {
-    return {starts.data(), cached.data(), static_cast<int>(cached.size()), group, causal};
+    PrefillLengths all = {starts.data(), cached.data(), static_cast<int>(cached.size()), group,
+                          causal};
+    if (window > 0) all.key_tiles_most = window_key_tiles(window, group);
+    return all;
   }
   int blocks() const {
     return query_tiles_max(starts.back(), static_cast<int>(cached.size()), group);
   }
-  /// Key tiles of a query tile, from its last row.
+  /// Key tiles of a query tile, from its last row; no more than a window lets any tile see.
   int key_tiles(const QueryTile& tile) const {
+    return std::min(causal_key_tiles(tile), lengths().key_tiles_most);
+  }
+  /// Key tiles from the first that the tile's first row sees through the window.
+  int windowed_key_tiles(const QueryTile& tile) const {
+    const auto i = static_cast<std::size_t>(tile.sequence);
+    const int first_row_sees = cached[i] + tile.number * kQueryTileRows / group + 1;
+    return causal_key_tiles(tile) - std::max(0, first_row_sees - window) / kKeyTileTokens;
+  }
+  int causal_key_tiles(const QueryTile& tile) const {
     const auto i = static_cast<std::size_t>(tile.sequence);
     const int tokens = starts[i + 1] - starts[i];
     const int last_row = std::min((tile.number + 1) * kQueryTileRows, tokens * group) - 1;
@@ -57,7 +71,10 @@ Batch random_batch(RandomInputs& random) {
     cached.push_back(random.below(3) == 0 ? 0 : static_cast<int>(random.below(5000)));
   }
   const int groups[] = {1, 2, 4, 5, 7, 8, 16, 64};
-  return {new_lengths, cached, groups[random.below(8)], random.below(2) == 0};
+  const int group = groups[random.below(8)];
+  const bool causal = random.below(2) == 0;
+  const int window = causal && random.below(2) == 0 ? 1 + static_cast<int>(random.below(700)) : 0;
+  return {new_lengths, cached, group, causal, window};
 }
 
 /// Every tile once, the longest first, then nothing.
@@ -74,6 +91,7 @@ void require_exact_cover(const Batch& batch, const std::vector<QueryTile>& tiles
     ++seen[{tile.sequence, tile.number}];
     const int here = batch.key_tiles(tile);
     REQUIRE(here <= longest);
+    if (batch.window > 0) REQUIRE(batch.windowed_key_tiles(tile) <= here);
     longest = here;
   }
   std::size_t expected = 0;
@@ -137,6 +155,65 @@ TEST_CASE("the check of prefill attention notices what is wrong", "[kernels][pre
   SECTION("a sequence that ends one row early") {
     CHECK(any_failed(check_prefill_case(c, 5, [](PrefillOperands& o) { --o.query_starts[2]; })));
   }
+}
+
+TEST_CASE("the check of prefill attention notices what is wrong with a draft tree",
+          "[kernels][prefill_attention]") {
+  const PrefillCase c{4, 1, 64, 16, {9, 70, 1}, {30, 50, 20}, true, 0, 0, 1, 0, DraftShape::random};
+  require_passed(check_prefill_case(c, 5));
+  SECTION("a node that sees one that is no ancestor") {
+    CHECK(any_failed(check_prefill_case(c, 5, [](PrefillOperands& o) {
+      std::uint64_t& mask = o.tree_masks[8];
+      mask |= ~mask & (mask + 1);  // the lowest bit that is not set
+      REQUIRE(mask < 1 << 9);
+    })));
+  }
+  SECTION("a node that does not see the root") {
+    CHECK(any_failed(check_prefill_case(c, 5, [](PrefillOperands& o) { o.tree_masks[8] &= ~1; })));
+  }
+  SECTION("masks of the sequence before") {
+    CHECK(any_failed(check_prefill_case(c, 5, [](PrefillOperands& o) {
+      std::rotate(o.tree_masks.begin(), o.tree_masks.begin() + 1, o.tree_masks.begin() + 9);
+    })));
+  }
+  SECTION("not those of a chunk that is no tree, nor bits behind the node itself") {
+    require_passed(check_prefill_case(c, 5, [](PrefillOperands& o) {
+      for (std::size_t i = 9; i < 79; ++i) o.tree_masks[i] = i;
+      for (std::size_t i = 0; i < 9; ++i) o.tree_masks[i] |= ~std::uint64_t{1} << i;
+    }));
+  }
+}
+
+TEST_CASE("the check of prefill attention notices what is wrong with a window",
+          "[kernels][prefill_attention]") {
+  const PrefillCase c{4, 1, 64, 16, {20, 1}, {30, 50}, true, 0, 0, 1, 17};
+  require_passed(check_prefill_case(c, 5));
+  SECTION("a window one key off") {
+    CHECK(any_failed(check_prefill_case(c, 5, [](PrefillOperands& o) { --o.cached_lengths[1]; })));
+  }
+  SECTION("a page within reach that is gone") {
+    // tokens 32 to 47 of the second sequence, of which token 50 sees those from 34 on
+    CHECK(any_failed(check_prefill_case(c, 5, [](PrefillOperands& o) {
+      const std::size_t row = o.page_table.size() / 2;
+      o.page_table[row + 2] = o.page_table[row + 3];
+    })));
+  }
+}
+
+TEST_CASE("a node of a draft tree sees itself and its ancestors", "[kernels][draft_tree]") {
+  using Masks = std::vector<std::uint64_t>;
+  CHECK(chain_tree(4) == DraftTree{-1, 0, 1, 2});
+  CHECK(tree_masks(chain_tree(4)) == Masks{1, 3, 7, 15});
+  CHECK(tree_masks(star_tree(4)) == Masks{1, 3, 5, 9});
+  CHECK(level_tree(6, 2) == DraftTree{-1, 0, 0, 1, 1, 2});
+  CHECK(tree_masks(level_tree(6, 2)) == Masks{1, 3, 5, 11, 19, 37});
+  CHECK(tree_masks(chain_tree(64)).back() == ~std::uint64_t{0});
+  CHECK(star_tree(1) == DraftTree{-1});
+  CHECK_THROWS(tree_masks({-1, 0, 2}));  // behind itself
+  CHECK_THROWS(tree_masks({-1, -1}));    // two roots
+  CHECK_THROWS(tree_masks(chain_tree(65)));
+  RandomInputs random(6, "draft trees");
+  for (const std::uint64_t mask : tree_masks(random_tree(64, random))) CHECK((mask & 1) == 1);
 }
 
 TEST_CASE("each query tile has one rank, the longest the first", "[kernels][prefill_attention]") {
