@@ -21,11 +21,14 @@ enum class CostGroup { gemm, attention, communication, elementwise, host_overhea
 inline constexpr int kCostGroups = 5;
 const char* name_of(CostGroup group);
 
-/// Time of a release's kernels over that of the kernels behind the fits (vLLM 0.24's), where they
-/// are known to differ; one value a release and GPU generation.
+/// A release's kernels against those behind the fits (vLLM 0.24's), where they are known to differ;
+/// one value a release and GPU generation.
 struct KernelAge {
-  double fp8_kv_decode = 1;  // decode attention over an fp8 KV cache, beyond its floor
-  double nvfp4_gemm = 1;     // matrix products and experts in nvfp4
+  double fp8_kv_decode =
+      1;                  // times that of the fit: decode attention over fp8 KV, beyond its floor
+  double nvfp4_gemm = 1;  // matrix products and experts in nvfp4
+  /// What the kernel of experts in fp4 with 16-bit math reaches at most; nothing: as the fit's.
+  std::optional<FlopsPerSecond> fp4_experts_rate;
 };
 
 /// How an engine lays a model out in kernels on the GPUs of a replica, and what prices them.
@@ -78,6 +81,8 @@ struct RowOperator {
   const OperatorFamily* family = nullptr;  // fitted: prices the launch instead
   OperatorShape shape;                     // of one row
   double age = 1;                          // KernelAge: multiplies the fitted time
+  std::optional<FlopsPerSecond> rate_max;  // KernelAge: no faster than this, whatever the fit says
+  Seconds beside_fit_per_row;              // what surrounds the launch and was not measured with it
   double family_limit_bytes = 0;           // of a message, beyond which the next one prices it
   const OperatorFamily* beyond_limit = nullptr;
   OperatorShape shape_beyond_limit;

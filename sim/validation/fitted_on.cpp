@@ -19,6 +19,10 @@ const std::vector<FittedRows>& fitted_rows() {
       {"inferencex", "minimax-m2.5", "h200", "0.18.0", "routing_skew 0.7, every model's default"},
       {"inferencex", "kimi-k2.5", "h200", "0.16.0", "routing_skew 0.9 of Kimi"},
       {"inferencex", "kimi-k2.5", "b200", "0.17.0", "routing_skew 0.9 of Kimi"},
+      {"inferencex", "minimax-m2.5", "", "", "10 ns a token and chosen expert (expert choice)"},
+      {"inferencex", "gpt-oss-120b", "", "",
+       "10 ns a token and chosen expert; KernelAge::fp4_experts_rate on Hopper"},
+      {"inferencex", "kimi-k2.5", "", "", "10 ns a token and chosen expert (expert choice)"},
       {"vllm-openloop", "meta-llama/Llama-3.1-8B-Instruct", "h100", "0.15.1",
        "HostTime::between_per_request 8 us"},
   };
