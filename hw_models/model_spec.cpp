@@ -125,8 +125,10 @@ ModelSpec read_model(const EmbeddedFile& embedded) {
   model.native_expert_format = read_format(file, "native_expert_format");
   if (file.has("routing_skew"))
     model.routing_skew = file.quantity("routing_skew", Dimension::count).value;
+  if (file.has("top_p")) model.top_p = file.quantity("top_p", Dimension::count).value;
   file.finish();
   CHECK(std::string(embedded.name) == model.name + ".yaml", model.name);
+  CHECK(model.top_p > 0 && model.top_p <= 1, model.name);
   CHECK(!model.index || model.latent, model.name);
   CHECK(!model.moe || (model.layers - model.moe->dense_layers) % model.moe->interval == 0,
         model.name);

@@ -48,6 +48,8 @@ struct ModelSpec {
   bool attention_sinks = false;  // gpt-oss: one learned logit a head
   /// How unevenly text falls on the routed experts: exponent of a power law of their popularity.
   double routing_skew = 0.7;
+  /// Top-p sampling that the publisher's generation_config.json asks for; 1: none.
+  double top_p = 1;
   bool fp8_block_scales = false;  // its fp8 checkpoint has a scale for every 128 x 128 weights
   std::int64_t position_embeddings = 0;          // learned positions (GPT-2, OPT), 0 for rotary
   std::int64_t window = 0, windowed_layers = 0;  // sliding window in tokens and on how many layers

@@ -47,6 +47,7 @@ struct KernelPlan {
   /// for queries and for keys. vLLM's pass fuse_minimax_qk_norm.
   bool fused_all_heads_norm = true;
   KernelAge age;
+  bool top_p = false;                 // rows are sampled from the most probable tokens alone
   double routing_skew = 0;            // exponent of the experts' popularity; 0: uniform
   const FittedGpu* fitted = nullptr;  // absent: the roofline
 };

@@ -53,6 +53,7 @@ StepTime::StepTime(const ModelSpec& model, const GpuSpec& gpu, const Precision& 
   plan.age = rules.age;
   plan.fused_all_heads_norm = rules.fused_all_heads_norm;
   plan.routing_skew = rules.routing_skew.value_or(model.routing_skew);
+  plan.top_p = rules.model_sampling && model.top_p < 1;
   plan.fitted = fitted;
   operators_ = list_operators(model, gpu, precision, plan);
   // Sparse attention reads at most top_k keys, as a window does.

@@ -64,6 +64,7 @@ struct LaunchRules {
   KernelAge age;
   bool fused_all_heads_norm = true;    // KernelPlan::fused_all_heads_norm
   std::optional<double> routing_skew;  // KernelPlan::routing_skew; absent: the model's own
+  bool model_sampling = false;         // as the generation_config of the model asks
 };
 
 /// What vLLM takes by itself: FlashAttention 3 on Hopper, TensorRT-LLM's kernels (through

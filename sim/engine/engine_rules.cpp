@@ -268,6 +268,7 @@ EngineRules resolve_engine_rules(const EngineSettings& settings, const GpuSpec& 
   if (settings.routing_skew && !model.moe)
     reader.fault("routing_skew", model.name + " has no routed experts");
   rules.routing_skew = settings.routing_skew;
+  rules.model_sampling = settings.generation_config == EngineSettings::GenerationConfig::automatic;
   rules.fused_all_heads_norm = rules.version_date >= kAllHeadsNormFused;
   rules.kernel_age = kernel_age(rules.version_date, gpu);
   rules.priority_policy = settings.scheduling_policy == EngineSettings::SchedulingPolicy::priority;

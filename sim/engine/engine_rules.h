@@ -39,10 +39,11 @@ struct EngineRules {
   bool fused_kernels = true;
   std::optional<AttentionBackend> attention_backend;  // absent: the engine's own choice
   std::optional<double> routing_skew;                 // absent: the model's
-  bool fused_all_heads_norm = true;                   // of this version
-  KernelAge kernel_age;                               // of this version on this GPU
-  HostTime host;                                      // of this version
-  std::int64_t window_blocks_per_request = 0;         // fixed reserve of sliding-window layers
+  bool model_sampling = true;                  // requests are sampled as the model's publisher asks
+  bool fused_all_heads_norm = true;            // of this version
+  KernelAge kernel_age;                        // of this version on this GPU
+  HostTime host;                               // of this version
+  std::int64_t window_blocks_per_request = 0;  // fixed reserve of sliding-window layers
 };
 
 /// One dated rule, for `fleetsim list policies` and the report's assumptions.

@@ -136,6 +136,7 @@ std::shared_ptr<const StepTime> step_time_of(const Scenario& scenario, const Poo
   launch.fused_all_heads_norm = deployed.rules.fused_all_heads_norm;
   launch.age = deployed.rules.kernel_age;
   launch.routing_skew = deployed.rules.routing_skew;
+  launch.model_sampling = deployed.rules.model_sampling;
   const FittedGpu* fitted =
       cost.kind == CostModel::Kind::roofline ? nullptr : find_fitted(deployed.gpu->name);
   return std::make_shared<const StepTime>(deployed.model, *deployed.gpu, scenario.precision,

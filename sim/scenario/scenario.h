@@ -155,6 +155,8 @@ struct EngineSettings {
   enum class Attention { automatic, naive, fa2, fa3, trtllm };
   Attention attention_backend = Attention::automatic;
   std::optional<double> routing_skew;  // exponent of the experts' popularity; 0: uniform
+  enum class GenerationConfig { automatic, vllm };
+  GenerationConfig generation_config = GenerationConfig::automatic;
   enum class SchedulingPolicy { fcfs, priority };
   SchedulingPolicy scheduling_policy = SchedulingPolicy::fcfs;
 };

@@ -23,8 +23,9 @@ const std::vector<FittedRows>& fitted_rows() {
       {"inferencex", "gpt-oss-120b", "", "",
        "10 ns a token and chosen expert; KernelAge::fp4_experts_rate on Hopper"},
       {"inferencex", "kimi-k2.5", "", "", "10 ns a token and chosen expert (expert choice)"},
-      {"vllm-openloop", "meta-llama/Llama-3.1-8B-Instruct", "h100", "0.15.1",
-       "HostTime::between_per_request 8 us"},
+      {"vllm-openloop", "", "h100", "0.15.1",
+       "front end 6 ms + 1.6 us a token; HostTime::between_per_request 8 us; top-p sampling 0.5 ms "
+       "+ 8 us a row (Llama 3.1)"},
   };
   return table;
 }

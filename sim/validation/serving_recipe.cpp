@@ -172,6 +172,7 @@ void set_engine(const ServiceRow& row, ServingRecipe& recipe) {
     recipe.max_num_batched_tokens = row.max_num_batched_tokens;
     recipe.max_num_seqs = 128;
     recipe.max_model_len = 4096;
+    recipe.api_base = "6ms";  // inference-perf's clients; fitted on their first tokens
     recipe.gpu_memory_utilization = row.gpu_memory_utilization.value_or(0.9);
     recipe.prefix_caching = true;
     if (!row.gpu_memory_utilization)
@@ -188,6 +189,7 @@ ServingRecipe serving_recipe(const ServiceRow& row) {
   set_version(row, recipe);
   set_precision(row, recipe);
   set_engine(row, recipe);
+  recipe.greedy = row.source != "vllm-openloop";  // inference-perf leaves it to the model
   return recipe;
 }
 

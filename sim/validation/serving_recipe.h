@@ -19,6 +19,7 @@ struct ServingRecipe {
       max_cudagraph_capture_size;
   std::optional<double> gpu_memory_utilization;
   std::optional<bool> prefix_caching, async_scheduling;
+  bool greedy = false;  // the client asks for temperature 0
   std::int64_t tp = 1, ep = 1;
   std::int64_t stream_interval = 1;
   /// Between the client's clock and the engine's queue: HTTP, JSON, tokeniser. Fitted on the first

@@ -105,6 +105,9 @@ Scenario scenario_of(const RealRun& run, const std::vector<LoggedTimes>& log) {
   pool.engine.max_num_seqs = run.max_num_seqs;
   pool.engine.max_model_len = 8192;
   pool.engine.num_gpu_blocks_override = run.kv_blocks;
+  // Nothing says how tokens were drawn; the steps of the log leave no room for a sort of the
+  // logits.
+  pool.engine.generation_config = EngineSettings::GenerationConfig::vllm;
   scenario.pools = {pool};
   for (std::size_t i = 0; i < log.size(); ++i) {
     WrittenRequest request;

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <random>
 
+#include "hw_models/operators.h"
+
 #include "tests/catch.h"
 
 using namespace fleetsim;
@@ -323,6 +325,59 @@ TEST_CASE("experts shared out over the ranks cost the same weights and the busie
   CHECK(gemm(uneven, {4, 4}, 4096) > gemm(even, {4, 4}, 4096));  // the busiest rank decides
   CHECK(find_pricing_problem(m, gpu("h200"), fp8, {4, 2}).has_value());
   CHECK(find_pricing_problem(model("llama-3.1-8b"), gpu("h200"), {}, {4, 4}).has_value());
+}
+
+TEST_CASE("top-p sampling sorts the rows that are sampled, where the model asks for it", "[unit]") {
+  LaunchRules asked = graph_rules();
+  asked.model_sampling = true;
+  const auto total = [&](const char* name, const LaunchRules& rules, const BatchShape& shape) {
+    return StepTime(model(name), gpu("h100"), {}, 1, rules, 2048, find_fitted("h100-sxm"))
+        .price(shape)
+        .total.value;
+  };
+  const auto added = [&](const char* name, const BatchShape& shape) {
+    return total(name, asked, shape) - total(name, graph_rules(), shape);
+  };
+  CHECK(added("llama-3.1-8b", decodes(1, 500)) == Approx(0.5e-3).epsilon(0.05));
+  // as many rows more as there are requests more, each about 8 us
+  CHECK(added("llama-3.1-8b", decodes(65, 500)) - added("llama-3.1-8b", decodes(1, 500)) ==
+        Approx(64 * 8e-6).epsilon(0.1));
+  CHECK(added("qwen3-8b", decodes(64, 500)) == 0);  // its publisher's file is not known here
+}
+
+TEST_CASE("what lies between router and experts grows with tokens and chosen experts alone",
+          "[unit]") {
+  const auto choice = [&](const char* name, std::int64_t ranks, std::int64_t tokens) {
+    KernelPlan plan;
+    plan.tp = ranks;
+    plan.fitted = find_fitted("h200-sxm");
+    const OperatorList list = list_operators(model(name), gpu("h200"), {}, plan);
+    for (const RowOperator& op : list.rows)
+      if (op.name == "expert choice")
+        return launch_cost(op, tokens).time.value - launch_cost(op, 1).time.value;
+    FAIL("no expert choice in " + std::string(name));
+    return 0.0;
+  };
+  const double k8 = choice("qwen3-235b-a22b", 4, 8193);  // 8 experts a token
+  CHECK(k8 > 8192 * 8 * 10e-9);
+  CHECK(choice("qwen3-235b-a22b", 8, 8193) == k8);
+  CHECK(k8 > 1.8 * choice("gpt-oss-120b", 4, 8193));  // 4 experts a token
+}
+
+TEST_CASE("experts whose kernel has a known ceiling are no faster than it", "[unit]") {
+  LaunchRules capped = graph_rules();
+  capped.age.fp4_experts_rate = FlopsPerSecond{176e12};
+  const Precision fp4 = precision(NumberFormat::fp4, NumberFormat::bf16);
+  const auto gemm = [&](const LaunchRules& rules, std::int64_t tokens) {
+    return StepTime(model("gpt-oss-120b"), gpu("h100"), fp4, 2, rules, 8192,
+                    find_fitted("h100-sxm"))
+        .group_time(CostGroup::gemm, tokens, 0)
+        .value;
+  };
+  const double flops = 36.0 * 4 * 6 * 2880 * 2880 / 2;  // a token and GPU
+  CHECK(gemm(capped, 8192) > 8192 * flops / 176e12);
+  CHECK(gemm(graph_rules(), 8192) < 8192 * flops / 176e12);
+  CHECK(gemm(capped, 16) == gemm(graph_rules(), 16));  // reading weights decides
 }
 
 TEST_CASE("eager execution is at least as slow as its launches", "[unit]") {

@@ -43,7 +43,7 @@ const std::vector<BadScenario> kBadScenarios = {
     {"an unknown key with nothing near",
      "    - gpu: h100-sxm\n", "    - gpu: h100-sxm\n      engine: {quux: 8}\n",
      {},
-     {"bad.yaml:10:16: error: unknown key 'quux' in engine (known: scheduler, version, max_num_seqs, max_running_requests, max_batch_size, max_num_batched_tokens, chunked_prefill_size, max_num_tokens, block_size, page_size, tokens_per_block, max_model_len, context_length, num_gpu_blocks_override, kv_cache_memory_bytes, gpu_memory_utilization, mem_fraction_static, watermark, long_prefill_token_threshold, enable_prefix_caching, async_scheduling, scheduler_reserve_full_isl, enable_chunked_prefill, enforce_eager, fusion, attention_backend, routing_skew, max_cudagraph_capture_size, scheduling_policy, schedule_policy, schedule_conservativeness, overlap_schedule, speculative)"}},
+     {"bad.yaml:10:16: error: unknown key 'quux' in engine (known: scheduler, version, max_num_seqs, max_running_requests, max_batch_size, max_num_batched_tokens, chunked_prefill_size, max_num_tokens, block_size, page_size, tokens_per_block, max_model_len, context_length, num_gpu_blocks_override, kv_cache_memory_bytes, gpu_memory_utilization, mem_fraction_static, watermark, long_prefill_token_threshold, enable_prefix_caching, async_scheduling, scheduler_reserve_full_isl, enable_chunked_prefill, enforce_eager, fusion, attention_backend, routing_skew, generation_config, max_cudagraph_capture_size, scheduling_policy, schedule_policy, schedule_conservativeness, overlap_schedule, speculative)"}},
     {"an unknown key at the top",
      "duration: 1min\n", "duration: 1min\nwarmpu: 1s\n",
      {},

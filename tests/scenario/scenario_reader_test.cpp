@@ -413,7 +413,7 @@ TEST_CASE("the pinned scenario holds product.md's values, and its variant differ
   auto cached = read_scenario(folder + "chat-2k-rps-prefix-cache.yaml", {}, problems);
   REQUIRE(plain.has_value());
   REQUIRE(cached.has_value());
-  CHECK(plain->sha256 == "f5f0cc9d769c676a036ee9d42dc7823f5fcf2397a1b69318f7d0b8d72dc3120d");
+  CHECK(plain->sha256 == "728d0046f192ce7f1833175d16e9551fd74fad75baf86f2bdcc140e5eede2cf4");
   CHECK(*cached->pools[0].engine.enable_prefix_caching);
   cached->pools[0].engine.enable_prefix_caching = false;
   cached->name = plain->name;
