@@ -17,6 +17,9 @@ const std::vector<Check>& all_checks() {
     {"sampling", check_sampling},
     {"w4a16_gemm", check_w4a16_gemm},
     {"all_reduce", check_all_reduce},
+    {"expert_routing", check_expert_routing},
+    {"expert_permutation", check_expert_permutation},
+    {"grouped_gemm", check_grouped_gemm},
 #if defined(FLEETSIM_CUDA_RUNTIME)
     {"gemm", check_gemm},
 #endif

@@ -17,6 +17,10 @@ std::vector<CheckReport> check_silu_mul(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_embedding(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_sampling(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_all_reduce(std::uint64_t seed, Scale scale);
+std::vector<CheckReport> check_expert_routing(std::uint64_t seed, Scale scale);
+std::vector<CheckReport> check_expert_permutation(std::uint64_t seed, Scale scale);
+/// sm_90 only: NotSupportedHere elsewhere.
+std::vector<CheckReport> check_grouped_gemm(std::uint64_t seed, Scale scale);
 /// cuBLASLt: on a GPU only.
 std::vector<CheckReport> check_gemm(std::uint64_t seed, Scale scale);
 
