@@ -212,12 +212,25 @@ void Fleet::reach_front_end(EngineRequest& request) {
     return;
   }
   watch_deadline(request);
-  const SimTime delay = frontend.network + frontend.tokenize_base +
-                        frontend.tokenize_per_token * request.request.prompt_tokens;
-  if (delay == 0) return reach_router(request);
-  events_.schedule(now_ + delay, Phase::arrival,
+  const SimTime received = now_ + frontend.network;
+  const SimTime work =
+      frontend.tokenize_base + frontend.tokenize_per_token * request.request.prompt_tokens;
+  const SimTime ready = frontend.tokenize_at_once ? tokenized(received, work) : received + work;
+  if (ready == now_) return reach_router(request);
+  events_.schedule(ready, Phase::arrival,
                    {Event::Kind::reach_router, request.slot, request.generation},
                    request.request.id);
+}
+
+SimTime Fleet::tokenized(SimTime received, SimTime work) {
+  const auto places = static_cast<std::size_t>(*scenario_.frontend.tokenize_at_once);
+  SimTime begin = received;
+  if (tokenizers_.size() == places) {  // all are taken, now or until before `received`
+    begin = std::max(received, tokenizers_.top());
+    tokenizers_.pop();
+  }
+  tokenizers_.push(begin + work);
+  return begin + work;
 }
 
 void Fleet::reach_router(EngineRequest& request) {

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <queue>
 #include <vector>
 
 #include "sim/core/event_queue.h"
@@ -69,6 +71,9 @@ class Fleet {
   bool drop_stale();
   void handle(const Event& event);
   void reach_front_end(EngineRequest& request);
+  /// When the front end is through with a prompt that it received, where it works on a few at a
+  /// time, in the order in which they came.
+  SimTime tokenized(SimTime received, SimTime work);
   void reach_router(EngineRequest& request);
   void deliver_end(std::int32_t station);
   void make_ready(std::int32_t station);
@@ -103,6 +108,8 @@ class Fleet {
   Request next_;                         // scratch of follow()
   SimTime now_ = 0;
   std::int64_t arrived_ = 0;
+  /// When each taken place of the front end is free again, the soonest on top.
+  std::priority_queue<SimTime, std::vector<SimTime>, std::greater<>> tokenizers_;
   bool stopped_early_ = false;
 };
 

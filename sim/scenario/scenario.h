@@ -173,6 +173,8 @@ struct Pool {
 struct Frontend {
   SimTime network = 0;  // one way; counted on the way in and on the way out
   SimTime tokenize_base = 0, tokenize_per_token = 0;
+  /// Prompts that the front end works on at a time, others wait in order; absent: all.
+  std::optional<std::int64_t> tokenize_at_once;
   std::int64_t stream_interval = 1;  // tokens a chunk (the first token always goes out alone)
 };
 

@@ -227,11 +227,16 @@ Record frontend_record(Frontend& frontend) {
   return record<Frontend>("frontend", place(frontend), [](Frontend& f) {
     Record tokenize;
     tokenize.name = "tokenize";
-    tokenize.reset = [&f] { f.tokenize_base = f.tokenize_per_token = 0; };
+    tokenize.reset = [&f] {
+      f.tokenize_base = f.tokenize_per_token = 0;
+      f.tokenize_at_once.reset();
+    };
     tokenize.fields = [&f] {
       return std::vector<Field>{
           time("base", f.tokenize_base, Zero::allowed, "of each prompt"),
-          time("per_token", f.tokenize_per_token, Zero::allowed, "of each prompt token")};
+          time("per_token", f.tokenize_per_token, Zero::allowed, "of each prompt token"),
+          whole("at_once", f.tokenize_at_once, {1, 1'000'000},
+                "prompts worked on at a time, the others wait; absent: all of them")};
     };
     return std::vector<Field>{
         time("network", f.network, Zero::allowed, "one way; counted in and out"),

@@ -12,7 +12,7 @@ const std::vector<FittedRows>& fitted_rows() {
        "KernelAge::nvfp4_gemm 1.2 before November 2025; HostTime::per_eager_launch 45 us"},
       {"inferencex", "minimax-m2.5", "b200", "0.19.0", "HostTime::per_eager_launch 45 us"},
       {"inferencex", "gpt-oss-120b", "b200", "0.15.1",
-       "front end 9 ms + 1.6 us a token; routing_skew 1.0 of gpt-oss; "
+       "front end 9 ms + 1.6 us a token, one prompt at a time; routing_skew 1.0 of gpt-oss; "
        "HostTime::between_per_request "
        "8 us"},
       {"inferencex", "gpt-oss-120b", "h100", "0.18.0", "routing_skew 1.0 of gpt-oss"},

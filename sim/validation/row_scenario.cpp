@@ -110,7 +110,8 @@ void add_engine(const ServingRecipe& recipe, const ServiceRow& row, std::string&
   setting("enable_prefix_caching", recipe.prefix_caching);
   setting("async_scheduling", recipe.async_scheduling);
   if (recipe.greedy) yaml += "        generation_config: vllm\n";
-  append(yaml, "frontend: {{stream_interval: {}, tokenize: {{base: {}, per_token: {}}}}}\n",
+  append(yaml,
+         "frontend: {{stream_interval: {}, tokenize: {{base: {}, per_token: {}, at_once: 1}}}}\n",
          recipe.stream_interval, recipe.api_base, recipe.api_per_token);
   yaml += "outputs: {requests: false, timeseries: false}\n";
 }

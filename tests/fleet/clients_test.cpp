@@ -238,6 +238,28 @@ TEST_CASE("the front end's time is part of every latency", "[clients]") {
   CHECK(run.result.summary.frontend_share == Approx(13.0 / 43));
 }
 
+TEST_CASE("a front end that works on a few prompts at a time lets the others wait in order",
+          "[clients]") {
+  const auto first_scheduled = [](const char* at_once) {
+    const WholeRun run =
+        both_ways(by_hand("    - {id: A, arrival: 0s, prompt_tokens: 10, output_tokens: 1}\n"
+                          "    - {id: B, arrival: 0s, prompt_tokens: 20, output_tokens: 1}\n"
+                          "    - {id: C, arrival: 1ms, prompt_tokens: 10, output_tokens: 1}\n"
+                          "    - {id: D, arrival: 90ms, prompt_tokens: 10, output_tokens: 1}",
+                          "",
+                          "frontend: {network: 3ms, tokenize: {base: 10ms, per_token: 1ms" +
+                              std::string(at_once) + "}}"));
+    std::vector<SimTime> times;
+    for (const RequestId id : {0U, 1U, 2U, 3U}) times.push_back(run.of(id).first_scheduled / ms);
+    return times;
+  };
+  // each is through at 3 ms + its wait + 10 ms + 1 ms a token; iterations take 10 ms
+  CHECK(first_scheduled("") == std::vector<SimTime>{23, 33, 33, 113});
+  CHECK(first_scheduled(", at_once: 1") == std::vector<SimTime>{23, 53, 73, 113});
+  CHECK(first_scheduled(", at_once: 2") == std::vector<SimTime>{23, 33, 43, 113});
+  CHECK(first_scheduled(", at_once: 3") == first_scheduled(""));
+}
+
 TEST_CASE("chunks of stream_interval tokens: the gaps between them are the ITL", "[clients]") {
   // 8 tokens at 10, 20, ... 80 ms. Chunks: token 1 alone, then 2-4 at 40, 5-7 at 70, the rest (8)
   // at 80.
