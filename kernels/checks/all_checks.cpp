@@ -13,6 +13,7 @@ const std::vector<Check>& all_checks() {
     {"swap", check_swap},
     {"rms_norm", check_rms_norm},
     {"silu_mul", check_silu_mul},
+    {"quantise", check_quantise},
     {"embedding", check_embedding},
     {"sampling", check_sampling},
     {"w4a16_gemm", check_w4a16_gemm},

@@ -31,7 +31,8 @@ Operand make_operand(GemmFormat format, Scaling scaling, int rows, int columns, 
                      RandomInputs& draws) {
   const std::size_t count = static_cast<std::size_t>(rows) * columns;
   switch (format) {
-    case GemmFormat::bf16: {
+    case GemmFormat::bf16:
+    case GemmFormat::bf16_to_fp32: {
       const std::vector<Bf16> values = draws.normals_bf16(count, scale);
       return {bytes_of(values), {}, doubles_of(values)};
     }
@@ -77,13 +78,19 @@ std::int64_t differing(const std::vector<std::uint8_t>& out, const Sample& sampl
   return count;
 }
 
-Comparison compared(const std::vector<std::uint8_t>& out, const Sample& sample, int n) {
+Comparison compared(const std::vector<std::uint8_t>& out, bool in_fp32, const Sample& sample,
+                    int n) {
   std::vector<float> picked;
   for (const int row : sample.rows)
     for (const int column : sample.columns) {
+      const std::size_t place = static_cast<std::size_t>(row) * n + column;
       Bf16 value{};
-      std::memcpy(&value, out.data() + (static_cast<std::size_t>(row) * n + column) * 2, 2);
-      picked.push_back(to_float(value));
+      float whole = 0;
+      if (in_fp32)
+        std::memcpy(&whole, out.data() + place * 4, 4);
+      else
+        std::memcpy(&value, out.data() + place * 2, 2);
+      picked.push_back(in_fp32 ? whole : to_float(value));
     }
   return compare(picked, sample.reference);
 }
@@ -150,8 +157,8 @@ class GemmCase {
     CheckReport report =
         format_ == GemmFormat::int8
             ? CheckReport{what, static_cast<double>(differing(out, sample_, shape_.n)), 0, ""}
-            : report_of(what, compared(out, sample_, shape_.n),
-                        format_ == GemmFormat::bf16 ? 3e-3 : 5e-3);
+            : report_of(what, compared(out, format_ == GemmFormat::bf16_to_fp32, sample_, shape_.n),
+                        operand_bytes(format_) == 2 ? 3e-3 : 5e-3);
     if (report.problem.empty() && out != product(second)) report.problem = "two runs differ";
     if (report.problem.empty() && !(first.guards_intact() && second.guards_intact()))
       report.problem = "wrote beyond the output";
@@ -173,8 +180,8 @@ std::vector<CheckReport> check_gemm(std::uint64_t seed, Scale scale) {
   CHECK(scale == Scale::device, "cuBLASLt has no emulation");
   constexpr int kAll = 1 << 20;  // samples: every element
   std::vector<CheckReport> reports;
-  for (const GemmFormat format :
-       {GemmFormat::bf16, GemmFormat::fp8, GemmFormat::fp8_block, GemmFormat::int8}) {
+  for (const GemmFormat format : {GemmFormat::bf16, GemmFormat::fp8, GemmFormat::fp8_block,
+                                  GemmFormat::int8, GemmFormat::bf16_to_fp32}) {
     for (const int m : {1, 2, 7, 64, 129}) GemmCase(format, {m, 256, 640}, kAll, seed).run(reports);
     GemmCase(format, {257, 384, 1024}, kAll, seed).run(reports);
     GemmCase(format, {1, 6144, 4096}, 64, seed).run(reports);

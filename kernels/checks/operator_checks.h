@@ -14,6 +14,7 @@ std::vector<CheckReport> check_block_copies(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_swap(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_rms_norm(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_silu_mul(std::uint64_t seed, Scale scale);
+std::vector<CheckReport> check_quantise(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_embedding(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_sampling(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_all_reduce(std::uint64_t seed, Scale scale);

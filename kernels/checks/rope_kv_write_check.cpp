@@ -11,6 +11,7 @@
 #include "kernels/reference/random_inputs.h"
 #include "kernels/reference/rope.h"
 #include "kernels/reference/rounding.h"
+#include "kernels/reference/row_operators.h"
 
 namespace fleetsim::kernels {
 namespace {

@@ -63,6 +63,7 @@ const float* take_scales(Scaling scaling, int rows, int columns, float scale, Ar
 void fill_operand(GemmFormat format, void* to, std::size_t count, float scale, std::uint64_t seed) {
   switch (format) {
     case GemmFormat::bf16:
+    case GemmFormat::bf16_to_fp32:
       return fill_normal(static_cast<Bf16*>(to), count, scale, seed, {});
     case GemmFormat::fp8:
     case GemmFormat::fp8_block:

@@ -1,5 +1,6 @@
 #include "kernels/measure/measure_on_gpu.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <new>
@@ -120,7 +121,8 @@ Outcome MeasureOnGpu::measured(const Point& point) {
   const Timing timing = time_replays(replays.replays(), rule);
   MeasuredRow row;
   row.point = point;
-  row.l2 = arena_.used_bytes() >= rotated_bytes_min() ? L2State::cold : L2State::warm;
+  const std::size_t touched = std::min(arena_.used_bytes(), prepared.bytes_touched);
+  row.l2 = touched >= rotated_bytes_min() ? L2State::cold : L2State::warm;
   row.median_ns = timing.median_ns, row.p10_ns = timing.p10_ns, row.p90_ns = timing.p90_ns;
   row.n = timing.samples;
   row.check_err = error;

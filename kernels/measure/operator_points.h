@@ -22,5 +22,6 @@ PreparedPoint prepare_silu_mul(const Point& point, Arena& arena, std::uint64_t s
 PreparedPoint prepare_embedding(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_sampling(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_all_reduce(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_iteration(const Point& point, Arena& arena, std::uint64_t seed);
 
 }  // namespace fleetsim::kernels

@@ -20,6 +20,7 @@ const std::vector<PointFamily>& point_families() {
       {"embedding", prepare_embedding},
       {"sampling", prepare_sampling},
       {"all_reduce", prepare_all_reduce},
+      {"iteration", prepare_iteration},
   };
   return table;
 }

@@ -2,6 +2,7 @@
 // A point made ready on the device: how to launch it, how often its operands exist, how to check
 // it.
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,7 +26,9 @@ struct PreparedPoint {
   bool capturable = true;  // false: its launch calls what a CUDA graph cannot hold (host copies,
                            // launch cost itself)
   int operations = 1;      // that one launch runs; a row holds the time of one
-  std::string note;        // what the preparation chose, for the log: the algorithm of a GEMM
+  std::size_t bytes_touched = SIZE_MAX;  // by all copies together, where that is less than what the
+                                         // arena has given: decides whether the row is warm
+  std::string note;  // what the preparation chose, for the log: the algorithm of a GEMM
 };
 
 /// One row an operator family: makes a point ready within the arena (which was reset before).

@@ -65,6 +65,8 @@ Types types_of(GemmFormat format) {
       return {CUDA_R_8F_E4M3, CUDA_R_16BF, CUDA_R_32F, CUBLAS_COMPUTE_32F};
     case GemmFormat::int8:
       return {CUDA_R_8I, CUDA_R_32I, CUDA_R_32I, CUBLAS_COMPUTE_32I};
+    case GemmFormat::bf16_to_fp32:
+      return {CUDA_R_16BF, CUDA_R_32F, CUDA_R_32F, CUBLAS_COMPUTE_32F};
   }
   CHECK(false, "a format that is none");
   return {};
@@ -101,13 +103,19 @@ const char* name_of(GemmFormat format) {
       return "fp8_block";
     case GemmFormat::int8:
       return "int8";
+    case GemmFormat::bf16_to_fp32:
+      return "bf16_to_fp32";
   }
   CHECK(false, "a format that is none");
   return "";
 }
 
-std::size_t operand_bytes(GemmFormat format) { return format == GemmFormat::bf16 ? 2 : 1; }
-std::size_t output_bytes(GemmFormat format) { return format == GemmFormat::int8 ? 4 : 2; }
+std::size_t operand_bytes(GemmFormat format) {
+  return format == GemmFormat::bf16 || format == GemmFormat::bf16_to_fp32 ? 2 : 1;
+}
+std::size_t output_bytes(GemmFormat format) {
+  return format == GemmFormat::int8 || format == GemmFormat::bf16_to_fp32 ? 4 : 2;
+}
 
 Scaling activation_scaling(GemmFormat format) {
   CHECK(is_fp8(format));

@@ -10,13 +10,14 @@
 
 namespace fleetsim::kernels {
 
-/// What the operands are. The output is bf16, but int32 for int8: cuBLASLt has no int8 product with
-/// a bf16 result.
+/// What the operands are. The output is bf16 but where another is named, and int32 for int8:
+/// cuBLASLt has no int8 product with a bf16 result.
 enum class GemmFormat {
-  bf16,       // sums in fp32
-  fp8,        // e4m3, one scale a matrix; sums in fp32 (accurate accumulation, torch's default)
-  fp8_block,  // e4m3, scales of 1x128 activations and 128x128 weights; Hopper only
-  int8        // sums in int32, exact
+  bf16,          // sums in fp32
+  fp8,           // e4m3, one scale a matrix; sums in fp32 (accurate accumulation, torch's default)
+  fp8_block,     // e4m3, scales of 1x128 activations and 128x128 weights; Hopper only
+  int8,          // sums in int32, exact
+  bf16_to_fp32,  // operands in bf16, output in fp32: logits
 };
 const char* name_of(GemmFormat format);
 /// Bytes of an operand's element, of an output's.

@@ -130,11 +130,24 @@ std::string known_operators() {
   return names;
 }
 
+/// Whether an iteration launches the kernel that the check `name` is of.
+bool launched_by(const Point& iteration, const std::string& name) {
+  const std::vector<std::int64_t> fresh = iteration.lengths("new_lengths");
+  const bool decode =
+      std::all_of(fresh.begin(), fresh.end(), [](std::int64_t q) { return q == 1; });
+  if (name == "decode_attention") return decode;
+  if (name == "prefill_attention") return !decode;
+  constexpr const char* kAlways[] = {"gemm",     "quantise",  "rope_kv_write", "rms_norm",
+                                     "silu_mul", "embedding", "sampling"};
+  return std::find(std::begin(kAlways), std::end(kAlways), name) != std::end(kAlways);
+}
+
 /// Whether `name` is the point's operator, or the check of the kernel that the point measures.
 bool is_point_of(const Point& point, const std::string& name) {
   const std::string& op = point.op();
   if (name == "w4a16_gemm") return op == "gemm" && point.word("dtype") == "w4a16";
   if (name == "block_copies") return op.starts_with("block_");
+  if (op == "iteration" && launched_by(point, name)) return true;
   return op == name;
 }
 

@@ -17,6 +17,5 @@ inline float rounded_to_odd(double value) {
 }
 
 inline Bf16 nearest_bf16(double value) { return to_bf16(rounded_to_odd(value)); }
-inline E4m3 nearest_e4m3(double value) { return to_e4m3(rounded_to_odd(value)); }
 
 }  // namespace fleetsim::kernels

@@ -10,6 +10,7 @@
 #include "kernels/emulation/emulated_device.h"
 #include "kernels/reference/rope.h"
 #include "kernels/reference/rounding.h"
+#include "kernels/reference/row_operators.h"
 
 #include "tests/catch.h"
 

@@ -46,6 +46,10 @@ TEST_CASE("SiLU mul agrees with float64, quantisation included", "[kernels][rows
   require_passed(check_silu_mul);
 }
 
+TEST_CASE("quantisation with one scale gives the nearest codes", "[kernels][rows]") {
+  require_passed(check_quantise);
+}
+
 TEST_CASE("embedding copies rows bit by bit and gives zeros for ids of other ranks",
           "[kernels][rows]") {
   require_passed(check_embedding);
