@@ -48,6 +48,22 @@ class FleetsimGemm(ctypes.Structure):
                 ("weight_scales", P)]
 
 
+class FleetsimStackBatch(ctypes.Structure):
+    _fields_ = [("new_lengths", P), ("cached_lengths", P), ("sequences", I32),
+                ("page_tokens", I32)]
+
+
+class FleetsimStackMemory(ctypes.Structure):
+    _fields_ = [("embedding", P), ("final_norm", P), ("head", P), ("ids", P), ("page_table", P),
+                ("last_hidden", P), ("logits", P), ("sampled", P), ("tokens", I32),
+                ("pages_per_sequence", I32), ("pool_pages", I32)]
+
+
+class FleetsimStackLayer(ctypes.Structure):
+    _fields_ = [("input_norm", P), ("post_norm", P), ("qkv", P), ("output", P), ("gate_up", P),
+                ("down", P), ("key_pages", P), ("value_pages", P)]
+
+
 class OursFailed(Exception):
     """A call of ours answered 1."""
 
@@ -61,6 +77,7 @@ class Kernels:
         self.library.fleetsim_last_error.restype = ctypes.c_char_p
         self.library.fleetsim_cublaslt_version.restype = ctypes.c_char_p
         self.library.fleetsim_free_gemm_plan.restype = None
+        self.library.fleetsim_free_decoder_stack.restype = None
 
     def call(self, name, *arguments):
         if getattr(self.library, name)(*arguments) != 0:

@@ -13,6 +13,7 @@ together exceed the L2 cache. A ratio below 1 means that ours takes less time.
   rms_norm, rope_kv_write
               beside Tensor.copy_ of as many bytes (and torch's rms_norm where it does the same)
   copy        Tensor.copy_ alone: the copy bandwidth of this GPU
+  stack       two layers of Llama-3.1-8B in float32 with the same weights: hidden rows and tokens
 
 Needs PyTorch with CUDA and libfleetsim_kernels_c.so, which the build of kernels/ makes."""
 
@@ -32,6 +33,7 @@ from c_kernels import (BF16, FP8, FP8_BLOCK, I32, INT8, FleetsimDecodeAttention,
                        FleetsimPrefillAttention, FleetsimRmsNorm, FleetsimRopeKvWrite,
                        FleetsimW4a16Gemm, Kernels, OursFailed, P, find_library)
 from comparison import OPERATORS, operand_sets
+from stack_comparison import prepare_stack
 
 
 @dataclasses.dataclass
@@ -460,7 +462,8 @@ def prepare_copy(device, case):
 
 PREPARE = {"copy": prepare_copy, "gemm": prepare_gemm, "decode_attention": prepare_decode,
            "prefill_attention": prepare_prefill, "rms_norm": prepare_rms_norm,
-           "rope_kv_write": prepare_rope}
+           "rope_kv_write": prepare_rope,
+           "stack": lambda device, case: prepare_stack(device, case, Prepared)}
 
 
 def relative_error(out, reference):

@@ -19,8 +19,10 @@ LIMITS = {
     "gemm": {"bf16": 3e-3, "fp8": 5e-3, "fp8_block": 5e-3, "int8": 0.0, "w4a16": 3e-3},
     "rms_norm": 4e-3,
     "rope_kv_write": 4e-3,
+    "stack": 1e-2,
 }
-OPERATORS = ("copy", "gemm", "decode_attention", "prefill_attention", "rms_norm", "rope_kv_write")
+OPERATORS = ("copy", "gemm", "decode_attention", "prefill_attention", "rms_norm", "rope_kv_write",
+             "stack")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +77,13 @@ def rope_case(query_heads, kv_heads, head_dim, page_tokens, tokens):
                 tokens * head_dim * (4.0 * query_heads + 8.0 * kv_heads))
 
 
+def stack_case(batch, new, cached, decodes):
+    """Two layers of Llama-3.1-8B: `batch` sequences of `new` tokens, `decodes` of one token, all
+    behind `cached` ones. Checked, not timed."""
+    return Case("stack", {"layers": 2, "batch": batch, "new": new, "cached": cached,
+                          "decodes": decodes})
+
+
 def all_cases(quick):
     """Every case in the order in which they run; `quick`: a sixth of them."""
     sites = [(6144, 4096), (4096, 4096), (28672, 4096), (4096, 14336)]  # Llama-3.1-8B, one GPU
@@ -107,7 +116,9 @@ def all_cases(quick):
     for tokens in ((2048,) if quick else (64, 2048, 8192)):
         cases += [rms_norm_case(tokens, 4096, residual) for residual in (0, 1)]
         cases.append(rope_case(32, 8, 128, 16, tokens))
-    return cases
+    stacks = [(0, 1, 777, 100)] if quick else [
+        (0, 1, 777, 100), (4, 300, 0, 0), (1, 512, 2000, 63)]  # decode, prompts, a chunk beside
+    return cases + [stack_case(*stack) for stack in stacks]
 
 
 def chosen_cases(cases, only):
@@ -169,6 +180,9 @@ def table_rows(results):
         if result.get("failure"):
             rows.append([case.op, case.name, "", "", "", "failed", "", ""])
             continue
+        if case.op == "stack":  # nothing to time
+            rows.append([case.op, case.name, "", f"error {result['error']:.1e}", "float32", "", "",
+                         ""])
         for way, answer in result["ways"].items():
             if "refused" in answer:
                 rows.append([case.op, case.name, "", "", way, "refused", "", ""])

@@ -1,38 +1,15 @@
 // Points of `iteration`: the stack in the arena, cuBLASLt's first choice for its linear layers.
 
 #include <algorithm>
-#include <map>
 #include <memory>
-#include <tuple>
 
-#include "kernels/device/device_memory.h"
 #include "kernels/measure/decoder_stack_check.h"
 #include "kernels/measure/operator_points.h"
+#include "kernels/measure/stack_gemm.h"
 #include "kernels/measure/work.h"
-#include "kernels/operators/gemm_cublaslt.h"
 
 namespace fleetsim::kernels {
 namespace {
-
-/// The plans of a stack's linear layers, made before anything is captured.
-class GemmPlans {
- public:
-  void add(GemmFormat format, GemmShape shape) {
-    plans_.emplace(key_of(format, shape), GemmPlan(format, shape));
-  }
-  void launch(GemmFormat format, GemmShape shape, const GemmOperands& operands,
-              Stream stream) const {
-    constexpr int kFirstChoice = 0;
-    plans_.at(key_of(format, shape)).launch(kFirstChoice, operands, stream);
-  }
-
- private:
-  using Key = std::tuple<GemmFormat, int, int, int>;
-  static Key key_of(GemmFormat format, GemmShape shape) {
-    return {format, shape.m, shape.n, shape.k};
-  }
-  std::map<Key, GemmPlan> plans_;
-};
 
 StackBatch batch_of(const Point& point) {
   const auto narrowed = [](const std::vector<std::int64_t>& lengths) {
@@ -55,15 +32,8 @@ std::size_t bytes_touched(const Point& point, const StackShape& shape, StackPart
 PreparedPoint prepare_iteration(const Point& point, Arena& arena, std::uint64_t seed) {
   const StackShape& shape = stack_shape(point.word("stack"));
   const StackFormats formats{point.word("weights") == "fp8", point.word("kv_dtype") == "e4m3"};
-  const auto plans = std::make_shared<GemmPlans>();
-  const auto stack = std::make_shared<const DecoderStack>(
-      shape, formats, batch_of(point), arena, seed,
-      [plans](GemmFormat format, GemmShape gemm, const GemmOperands& operands, Stream stream) {
-        plans->launch(format, gemm, operands, stream);
-      });
-  for (const StackPart part : kLayerMatrices)
-    plans->add(stack->gemm_format(part), stack->gemm_shape(part));
-  plans->add(stack->gemm_format(StackPart::head), stack->gemm_shape(StackPart::head));
+  const auto stack = std::make_shared<const DecoderStack>(shape, formats, batch_of(point), arena,
+                                                          seed, cublaslt_stack_gemm());
 
   PreparedPoint prepared;
   prepared.capturable = point.word("mode") == "graph";

@@ -151,6 +151,50 @@ FLEETSIM_C int fleetsim_gemm(const FleetsimGemmPlan* plan, int32_t algorithm,
 FLEETSIM_C int fleetsim_gemm_algorithm_name(const FleetsimGemmPlan* plan, int32_t algorithm,
                                             const char** name);
 FLEETSIM_C void fleetsim_free_gemm_plan(FleetsimGemmPlan* plan);
+
+/// decoder_stack.h: one iteration of a stack that draws its own bf16 weights and cache from `seed`.
+/// Lengths are in host memory, `sequences` each.
+typedef struct FleetsimStackBatch {
+  const int32_t* new_lengths;
+  const int32_t* cached_lengths;
+  int32_t sequences;
+  int32_t page_tokens;
+} FleetsimStackBatch;
+typedef struct FleetsimStackMemory {
+  const void* embedding;
+  const void* final_norm;
+  const void* head;
+  const int32_t* ids;
+  const int32_t* page_table;
+  const void* last_hidden;
+  const float* logits;
+  const int32_t* sampled;
+  int32_t tokens;
+  int32_t pages_per_sequence;
+  int32_t pool_pages;
+} FleetsimStackMemory;
+typedef struct FleetsimStackLayer {
+  const void* input_norm;
+  const void* post_norm;
+  const void* qkv;
+  const void* output;
+  const void* gate_up;
+  const void* down;
+  const void* key_pages;
+  const void* value_pages;
+} FleetsimStackLayer;
+typedef struct FleetsimDecoderStack FleetsimDecoderStack;
+/// A stack to be freed: the first `layers` of the shape of that name, within `bytes` of memory.
+FLEETSIM_C int fleetsim_decoder_stack(const char* shape, int32_t layers,
+                                      const FleetsimStackBatch* batch, uint64_t seed, size_t bytes,
+                                      FleetsimDecoderStack** stack);
+FLEETSIM_C int fleetsim_decoder_stack_memory(const FleetsimDecoderStack* stack,
+                                             FleetsimStackMemory* memory);
+FLEETSIM_C int fleetsim_decoder_stack_layer(const FleetsimDecoderStack* stack, int32_t layer,
+                                            FleetsimStackLayer* memory);
+FLEETSIM_C int fleetsim_launch_decoder_stack(const FleetsimDecoderStack* stack, void* stream);
+FLEETSIM_C void fleetsim_free_decoder_stack(FleetsimDecoderStack* stack);
+
 /// Like "13.1.0"; the text lives for ever.
 FLEETSIM_C const char* fleetsim_cublaslt_version(void);
 
