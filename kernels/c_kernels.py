@@ -20,9 +20,9 @@ class FleetsimDecodeAttention(ctypes.Structure):
 class FleetsimPrefillAttention(ctypes.Structure):
     _fields_ = [("query", P), ("key_pages", P), ("value_pages", P), ("page_table", P),
                 ("query_starts", P), ("cached_lengths", P), ("out", P), ("log_sum_exp", P),
-                ("sequences", I32), ("total_tokens", I32), ("query_heads", I32), ("kv_heads", I32),
-                ("head_dim", I32), ("page_tokens", I32), ("pages_per_sequence", I32),
-                ("causal", I32), ("softmax_scale", F32)]
+                ("workspace", P), ("sequences", I32), ("total_tokens", I32), ("query_heads", I32),
+                ("kv_heads", I32), ("head_dim", I32), ("page_tokens", I32),
+                ("pages_per_sequence", I32), ("causal", I32), ("softmax_scale", F32)]
 
 
 class FleetsimRmsNorm(ctypes.Structure):

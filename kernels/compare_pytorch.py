@@ -145,6 +145,18 @@ def attention_in_float(torch, query, keys, values, scale, visible):
     return torch.einsum("hrt,htd->rhd", scores.softmax(-1), values)
 
 
+def prepared_workspace(device, bytes_of, prepare, arguments):
+    """One workspace for all sets of arguments of an operator; it must outlive them. `bytes_of` and
+    `prepare`: the functions of the operator."""
+    size = ctypes.c_size_t()
+    device.kernels.call(bytes_of, ctypes.byref(arguments[0]), ctypes.byref(size))
+    workspace = device.torch.empty(size.value, dtype=device.torch.uint8, device=device.place)
+    for own in arguments:
+        own.workspace = workspace.data_ptr()
+    device.kernels.launch(prepare, arguments[0], device.stream())
+    return workspace
+
+
 def prepare_decode(device, case):
     torch, s = device.torch, case.shape
     batch, context, head_dim = s["batch"], s["context"], s["head_dim"]
@@ -167,14 +179,8 @@ def prepare_decode(device, case):
             query_heads=s["query_heads"], kv_heads=s["kv_heads"], head_dim=head_dim,
             page_tokens=s["page_tokens"], pages_per_sequence=pages_of_one, softmax_scale=scale,
             key_scale=1.0, value_scale=1.0))
-    size = ctypes.c_size_t()
-    device.kernels.call("fleetsim_decode_attention_workspace_bytes", ctypes.byref(arguments[0]),
-                        ctypes.byref(size))
-    workspace = torch.empty(size.value, dtype=torch.uint8, device=device.place)
-    for own in arguments:
-        own.workspace = workspace.data_ptr()
-    device.kernels.launch("fleetsim_prepare_decode_attention_workspace", arguments[0],
-                          device.stream())
+    workspace = prepared_workspace(device, "fleetsim_decode_attention_workspace_bytes",
+                                   "fleetsim_prepare_decode_attention_workspace", arguments)
     sample = sorted({0, batch // 2, batch - 1})
 
     def reference():
@@ -216,6 +222,8 @@ def prepare_prefill(device, case):
             query_heads=s["query_heads"], kv_heads=s["kv_heads"], head_dim=head_dim,
             page_tokens=s["page_tokens"], pages_per_sequence=pages_of_one, causal=1,
             softmax_scale=scale))
+    workspace = prepared_workspace(device, "fleetsim_prefill_attention_workspace_bytes",
+                                   "fleetsim_prepare_prefill_attention_workspace", arguments)
     bias = None
     if cached:  # is_causal counts from the first key: wrong behind a cached context
         from torch.nn.attention.bias import causal_lower_right
@@ -234,7 +242,7 @@ def prepare_prefill(device, case):
                   .transpose(1, 2), lambda i: contiguous[i], scale, bias is None, bias),
         lambda: outs[0].view(batch, new, s["query_heads"], head_dim)[-1][rows].float(),
         lambda out: out[-1][:, rows].transpose(0, 1).float(), reference,
-        (queries, pools, outs, table, starts, cached_lengths),
+        (queries, pools, outs, table, starts, cached_lengths, workspace),
         ("SDPA cuDNN", "SDPA FlashAttention"))
 
 

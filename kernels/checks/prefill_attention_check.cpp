@@ -162,7 +162,7 @@ struct DeviceResult {
 
 /// Runs the kernel on poisoned outputs; says what is wrong with the memory around and behind them.
 DeviceResult run_on_device(const PrefillCase& c, const PrefillOperands& operands, int row_pages,
-                           std::string& problem) {
+                           void* workspace, std::string& problem) {
   const std::size_t heads = static_cast<std::size_t>(c.query_heads);
   const std::size_t rows = operands.query.size() / (heads * static_cast<std::size_t>(c.head_dim));
   const DeviceBuffer<Bf16> query(operands.query), keys(operands.keys), values(operands.values);
@@ -191,6 +191,8 @@ DeviceResult run_on_device(const PrefillCase& c, const PrefillOperands& operands
   arguments.causal = c.causal;
   arguments.window = c.window;
   if (!operands.tree_masks.empty()) arguments.tree_masks = masks.data();
+  arguments.variant = c.variant;
+  arguments.workspace = workspace;
   launch_prefill_attention(arguments, {});
   device_synchronize();
   DeviceResult result{out.values(), log_sum_exp.values()};
@@ -283,6 +285,18 @@ std::vector<PrefillCase> cases_at(Scale scale) {
         18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 90, 35}},
       // a sample in float64, all rows against the plain kernel, as big shapes are checked
       {2, 1, 64, 16, {9, 0, 6}, {5, 2, 20}, true, 0, 6},
+      // key tiles of 128: one key less, full, one more; pages as large as a tile, and larger
+      {1, 1, 64, 16, {1, 1, 1, 1}, {126, 127, 128, 255}},
+      {2, 1, 128, 128, {70}, {250}},
+      {1, 1, 64, 256, {129}, {260}},
+      {1, 1, 64, 32, {1}, {0}},
+      // tiles of 42 tokens of 3 heads, with rows to spare
+      {3, 1, 64, 16, {43, 42, 84}, {85, 86, 0}},
+      // contexts that several blocks share, of few rows and of many; the same without a workspace
+      {4, 1, 64, 64, {1, 40, 3}, {1990, 600, 0}},
+      {2, 2, 128, 16, {100, 1}, {1100, 127}},
+      {8, 2, 64, 16, {50, 1}, {300, 900}, true, 0, 0, 1, 0, DraftShape::none, false},
+      {2, 1, 64, 16, {30, 1}, {1500, 1800}, true, 0, 0, 1, 1100},
       // nothing to do
       {4, 1, 64, 16, {0, 0}, {3, 0}},
       // windows: of the own token alone; as long as a key tile, one less and one more, over pages
@@ -399,15 +413,25 @@ std::vector<CheckReport> check_prefill_case(const PrefillCase& c, std::uint64_t 
   forget_pages_before_windows(c, operands, inputs.table.row_pages);
   if (spoil != nullptr) spoil(operands);
   std::string problem;
-  const DeviceResult result = run_on_device(c, operands, inputs.table.row_pages, problem);
-  const DeviceResult again = run_on_device(c, operands, inputs.table.row_pages, problem);
+  PrefillAttentionArguments of_workspace;
+  of_workspace.head_dim = c.head_dim;
+  of_workspace.variant = c.variant;
+  const DeviceBuffer<unsigned char> workspace(prefill_attention_workspace_bytes(of_workspace));
+  of_workspace.workspace = workspace.data();
+  prepare_prefill_attention_workspace(of_workspace, {});
+  const auto run = [&](const PrefillCase& one, const PrefillOperands& of_case) {
+    return run_on_device(one, of_case, inputs.table.row_pages,
+                         c.workspace ? workspace.data() : nullptr, problem);
+  };
+  const DeviceResult result = run(c, operands);
+  const DeviceResult again = run(c, operands);
   if (!(result == again)) problem = "a second launch gave other bytes";
   if (is_plainly_causal(c)) {
     PrefillCase causal = c;
     causal.window = 0;
     PrefillOperands without_masks = operands;
     without_masks.tree_masks.clear();
-    if (!(result == run_on_device(causal, without_masks, inputs.table.row_pages, problem)))
+    if (!(result == run(causal, without_masks)))
       problem = "other bytes than plain causal attention";
   }
 
@@ -435,6 +459,7 @@ std::vector<CheckReport> check_prefill_case(const PrefillCase& c, std::uint64_t 
     sums.relative_error = sums.largest_error;
     reports.push_back(report_of(what + ": all log-sum-exps, against the plain kernel", sums, 1e-3));
   }
+  if (!workspace.guards_intact()) problem = "wrote outside its workspace";
   if (!problem.empty()) reports.front().problem = problem;
   return reports;
 }

@@ -6,6 +6,7 @@
 
 #include "kernels/checks/check.h"
 #include "kernels/device/number_formats.h"
+#include "kernels/operators/prefill_attention.h"
 
 namespace fleetsim::kernels {
 
@@ -22,6 +23,8 @@ struct PrefillCase {
   float query_scale = 1;  // standard deviation of the queries; large: peaked softmax
   int window = 0;         // as PrefillAttentionArguments
   DraftShape drafts = DraftShape::none;  // of sequences of at most 64 new tokens
+  bool workspace = true;                 // given to the kernel
+  PrefillVariant variant = PrefillVariant::best;
 };
 
 /// What the device gets of a case.

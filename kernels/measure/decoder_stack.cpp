@@ -240,6 +240,9 @@ void DecoderStack::take_activations(Arena& arena) {
   if (!batch_.is_decode()) {
     if (!prefill_attention_supports(prefill_arguments(0), tokens_))
       throw NotSupportedHere("the prefill kernel does not take this batch");
+    memory_.prefill_workspace =
+        arena.take<unsigned char>(prefill_attention_workspace_bytes(prefill_arguments(0)));
+    prepare_prefill_attention_workspace(prefill_arguments(0), {});
   } else if (formats_.e4m3_cache) {
     take_decode_workspace(decode_arguments<E4m3>(0), arena);
   } else {
@@ -420,6 +423,7 @@ PrefillAttentionArguments DecoderStack::prefill_arguments(int layer) const {
   a.query_starts = memory_.query_starts;
   a.cached_lengths = memory_.cached_lengths;
   a.out = memory_.attended;
+  a.workspace = memory_.prefill_workspace;
   a.sequences = sequences();
   a.total_tokens = tokens_;
   a.query_heads = shape_.query_heads, a.kv_heads = shape_.kv_heads, a.head_dim = shape_.head_dim;

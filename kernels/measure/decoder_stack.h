@@ -80,7 +80,7 @@ struct StackMemory {
   float* logits = nullptr;          // [sequences][vocab]
   std::int32_t* sampled = nullptr;  // [sequences]
 
-  void *decode_workspace = nullptr, *sampling_workspace = nullptr;
+  void *decode_workspace = nullptr, *prefill_workspace = nullptr, *sampling_workspace = nullptr;
 };
 
 /// Valid as long as its arena is not reset.

@@ -170,6 +170,8 @@ PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::u
   shape.page_table = take_integers(prefill->table.pages, arena);
   shape.query_starts = take_integers(prefill->query_starts, arena);
   shape.cached_lengths = take_integers(cached_lengths, arena);
+  shape.workspace = arena.take<unsigned char>(prefill_attention_workspace_bytes(shape));
+  prepare_prefill_attention_workspace(shape, {});
 
   const std::size_t head_dim = static_cast<std::size_t>(shape.head_dim);
   const std::size_t rows = static_cast<std::size_t>(total) * shape.query_heads * head_dim;

@@ -3,9 +3,18 @@
 
 #include <algorithm>
 
+#include "kernels/operators/prefill_attention_hopper.h"
 #include "kernels/operators/prefill_kernel.h"
 
 namespace fleetsim::kernels {
+namespace {
+
+/// Other GPUs, newer ones too, have no wgmma.
+bool runs_on_hopper(const PrefillAttentionArguments& arguments) {
+  return device_facts().compute_capability == 90 && arguments.variant != PrefillVariant::portable;
+}
+
+}  // namespace
 
 bool prefill_attention_supports(const PrefillAttentionArguments& arguments,
                                 std::int64_t total_tokens) {
@@ -23,11 +32,23 @@ bool prefill_attention_supports(const PrefillAttentionArguments& arguments,
          total_tokens * group / kQueryTileRows + a.sequences <= kPrefillTilesMax;
 }
 
+std::size_t prefill_attention_workspace_bytes(const PrefillAttentionArguments& arguments) {
+  constexpr std::size_t kLeast = 256;  // not nothing, so that every caller has one
+  return runs_on_hopper(arguments) ? hopper::workspace_bytes(arguments) : kLeast;
+}
+
+void prepare_prefill_attention_workspace(const PrefillAttentionArguments& arguments,
+                                         Stream stream) {
+  if (runs_on_hopper(arguments)) hopper::prepare_workspace(arguments, stream);
+}
+
 void launch_prefill_attention(const PrefillAttentionArguments& arguments, Stream stream) {
   const PrefillAttentionArguments& a = arguments;
   CHECK(prefill_attention_supports(a, a.total_tokens));
   CHECK(a.softmax_scale > 0 && a.pages_per_sequence >= 0);
   if (a.total_tokens == 0 || a.sequences == 0) return;
+  if (runs_on_hopper(a)) return hopper::launch(a, stream);
+  CHECK(a.variant == PrefillVariant::best || a.variant == PrefillVariant::portable);
   const int group = a.query_heads / a.kv_heads;
   const int tiles = query_tiles_max(a.total_tokens, a.sequences, group);
 

@@ -7,11 +7,17 @@
 
 namespace fleetsim::kernels {
 
+/// Which kernel runs. `best`: the fastest for this GPU. The others are kept to measure what each
+/// step brought (kernels/README.md); those with consumers need sm_90 and head_dim 128.
+enum class PrefillVariant { best, portable, one_consumer, two_consumers };
+
 /// out = softmax(softmax_scale * Q K^T + mask) V for each sequence and query head. The keys and
 /// values of the new tokens already stand in their pages, behind those of the cached ones: a
 /// sequence with c cached and q new tokens has c + q keys. All pointers are to device memory and
 /// 16-byte aligned; every length is read there, so a captured launch stays valid while lengths
 /// change within total_tokens and sequences.
+///
+/// GPUs of sm_90 take a kernel of their own (wgmma, tensor copies), all others the portable one.
 struct PrefillAttentionArguments {
   const Bf16* query = nullptr;        // [total_tokens][query_heads][head_dim]
   const Bf16* key_pages = nullptr;    // [pages][kv_heads][page_tokens][head_dim]
@@ -43,6 +49,11 @@ struct PrefillAttentionArguments {
   // than 64 new tokens is no tree: its masks are not read and it is plainly causal, so that chunks
   // of prompts stand beside trees in one launch.
   const std::uint64_t* tree_masks = nullptr;
+  // prefill_attention_workspace_bytes(), prepared once; one launch at a time may use it. nullptr:
+  // none, and then sm_90 neither shares the keys of few rows with a long context out over several
+  // multiprocessors, nor hands out work as it gets done: slower, but for large even batches
+  void* workspace = nullptr;
+  PrefillVariant variant = PrefillVariant::best;
 };
 
 /// New tokens of a sequence up to which tree_masks apply: the bits of a mask.
@@ -56,6 +67,11 @@ inline constexpr int kPrefillTilesMax = 65535;
 /// arguments.total_tokens need not be able to hold); other fields are not looked at.
 bool prefill_attention_supports(const PrefillAttentionArguments& arguments,
                                 std::int64_t total_tokens);
+
+/// Bytes of workspace for this head_dim on this GPU, at least 256; lengths and batch do not matter.
+std::size_t prefill_attention_workspace_bytes(const PrefillAttentionArguments& arguments);
+/// Once for a workspace, before the first launch that uses it (and after a launch that failed).
+void prepare_prefill_attention_workspace(const PrefillAttentionArguments& arguments, Stream stream);
 
 /// Starts it on `stream`; sm_80 or later. CHECKs that the arguments are supported and sound.
 /// Errors: CudaError.

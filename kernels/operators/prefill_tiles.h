@@ -104,7 +104,10 @@ inline constexpr int kPrefillGroupMax = 64;
 struct OneThread {
   FLEETSIM_DEVICE int member() const { return 0; }
   FLEETSIM_DEVICE int members() const { return 1; }
-  FLEETSIM_DEVICE int sum(int value) const { return value; }
+  template <class T>
+  FLEETSIM_DEVICE T sum(T value) const {
+    return value;
+  }
   FLEETSIM_DEVICE int sum_before(int) const { return 0; }
   FLEETSIM_DEVICE int max(int value) const { return value; }
 };
@@ -113,7 +116,10 @@ struct OneThread {
 struct WholeWarp {
   FLEETSIM_DEVICE int member() const { return static_cast<int>(threadIdx.x) % kWarpLanes; }
   FLEETSIM_DEVICE int members() const { return kWarpLanes; }
-  FLEETSIM_DEVICE int sum(int value) const { return warp_sum(value); }
+  template <class T>
+  FLEETSIM_DEVICE T sum(T value) const {
+    return warp_sum(value);
+  }
   FLEETSIM_DEVICE int sum_before(int value) const {
     int upto = value;
     FLEETSIM_UNROLL
@@ -128,10 +134,10 @@ struct WholeWarp {
 
 /// The tile of rank `rank` >= 0: tiles that need more key tiles come first, equal ones by sequence,
 /// within a sequence from its end. Each tile of the batch has exactly one rank; ranks beyond the
-/// last give sequence -1. All members of the team call it with the same arguments.
-template <class Team>
-FLEETSIM_DEVICE QueryTile find_query_tile(const PrefillLengths& lengths, int rank,
-                                          const Team& team) {
+/// last give sequence -1. All members of the team call it with the same arguments. Lengths:
+/// PrefillLengths, or what has its `sequences`, tiles, key_tiles_max and tiles_that_need.
+template <class Lengths, class Team>
+FLEETSIM_DEVICE QueryTile find_query_tile(const Lengths& lengths, int rank, const Team& team) {
   const auto tiles_that_need = [&](int key_tiles) {
     int count = 0;
     for (int i = team.member(); i < lengths.sequences; i += team.members())

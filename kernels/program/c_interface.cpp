@@ -46,6 +46,29 @@ DecodeAttentionArguments<Element> decode_arguments(const FleetsimDecodeAttention
   return arguments;
 }
 
+PrefillAttentionArguments prefill_arguments(const FleetsimPrefillAttention& c) {
+  PrefillAttentionArguments arguments;
+  arguments.query = static_cast<const Bf16*>(c.query);
+  arguments.key_pages = static_cast<const Bf16*>(c.key_pages);
+  arguments.value_pages = static_cast<const Bf16*>(c.value_pages);
+  arguments.page_table = c.page_table;
+  arguments.query_starts = c.query_starts;
+  arguments.cached_lengths = c.cached_lengths;
+  arguments.out = static_cast<Bf16*>(c.out);
+  arguments.log_sum_exp = c.log_sum_exp;
+  arguments.workspace = c.workspace;
+  arguments.sequences = c.sequences;
+  arguments.total_tokens = c.total_tokens;
+  arguments.query_heads = c.query_heads;
+  arguments.kv_heads = c.kv_heads;
+  arguments.head_dim = c.head_dim;
+  arguments.page_tokens = c.page_tokens;
+  arguments.pages_per_sequence = c.pages_per_sequence;
+  arguments.softmax_scale = c.softmax_scale;
+  arguments.causal = c.causal != 0;
+  return arguments;
+}
+
 template <class Element>
 RopeKvWriteArguments<Element> rope_arguments(const FleetsimRopeKvWrite& c) {
   RopeKvWriteArguments<Element> arguments;
@@ -114,28 +137,22 @@ int fleetsim_decode_attention(const FleetsimDecodeAttention* arguments, void* st
   });
 }
 
-int fleetsim_prefill_attention(const FleetsimPrefillAttention* c, void* stream) {
+int fleetsim_prefill_attention_workspace_bytes(const FleetsimPrefillAttention* arguments,
+                                               size_t* bytes) {
+  return across_border(
+      [&] { *bytes = prefill_attention_workspace_bytes(prefill_arguments(*arguments)); });
+}
+
+int fleetsim_prepare_prefill_attention_workspace(const FleetsimPrefillAttention* arguments,
+                                                 void* stream) {
   return across_border([&] {
-    PrefillAttentionArguments arguments;
-    arguments.query = static_cast<const Bf16*>(c->query);
-    arguments.key_pages = static_cast<const Bf16*>(c->key_pages);
-    arguments.value_pages = static_cast<const Bf16*>(c->value_pages);
-    arguments.page_table = c->page_table;
-    arguments.query_starts = c->query_starts;
-    arguments.cached_lengths = c->cached_lengths;
-    arguments.out = static_cast<Bf16*>(c->out);
-    arguments.log_sum_exp = c->log_sum_exp;
-    arguments.sequences = c->sequences;
-    arguments.total_tokens = c->total_tokens;
-    arguments.query_heads = c->query_heads;
-    arguments.kv_heads = c->kv_heads;
-    arguments.head_dim = c->head_dim;
-    arguments.page_tokens = c->page_tokens;
-    arguments.pages_per_sequence = c->pages_per_sequence;
-    arguments.softmax_scale = c->softmax_scale;
-    arguments.causal = c->causal != 0;
-    launch_prefill_attention(arguments, stream_of(stream));
+    prepare_prefill_attention_workspace(prefill_arguments(*arguments), stream_of(stream));
   });
+}
+
+int fleetsim_prefill_attention(const FleetsimPrefillAttention* arguments, void* stream) {
+  return across_border(
+      [&] { launch_prefill_attention(prefill_arguments(*arguments), stream_of(stream)); });
 }
 
 int fleetsim_rms_norm(const FleetsimRmsNorm* c, void* stream) {

@@ -51,7 +51,7 @@ FLEETSIM_C int fleetsim_prepare_decode_attention_workspace(const FleetsimDecodeA
                                                            void* stream);
 FLEETSIM_C int fleetsim_decode_attention(const FleetsimDecodeAttention* arguments, void* stream);
 
-/// prefill_attention.h. causal: 0 or 1.
+/// prefill_attention.h. causal: 0 or 1; workspace: may be null.
 typedef struct FleetsimPrefillAttention {
   const void* query;
   const void* key_pages;
@@ -61,6 +61,7 @@ typedef struct FleetsimPrefillAttention {
   const int32_t* cached_lengths;
   void* out;
   float* log_sum_exp;
+  void* workspace;
   int32_t sequences;
   int32_t total_tokens;
   int32_t query_heads;
@@ -71,6 +72,10 @@ typedef struct FleetsimPrefillAttention {
   int32_t causal;
   float softmax_scale;
 } FleetsimPrefillAttention;
+FLEETSIM_C int fleetsim_prefill_attention_workspace_bytes(const FleetsimPrefillAttention* arguments,
+                                                          size_t* bytes);
+FLEETSIM_C int fleetsim_prepare_prefill_attention_workspace(
+    const FleetsimPrefillAttention* arguments, void* stream);
 FLEETSIM_C int fleetsim_prefill_attention(const FleetsimPrefillAttention* arguments, void* stream);
 
 /// rms_norm.h. Either `values` or `codes` with one of the two scales; the rest is null.

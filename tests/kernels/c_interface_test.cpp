@@ -151,6 +151,9 @@ TEST_CASE("prefill attention through C is prefill attention", "[kernels][c_inter
     direct.pages_per_sequence = cache.table.row_pages;
     direct.softmax_scale = 0.11F;
     direct.causal = causal;
+    const DeviceBuffer<std::uint8_t> workspace(prefill_attention_workspace_bytes(direct));
+    direct.workspace = workspace.data();
+    prepare_prefill_attention_workspace(direct, {});
     launch_prefill_attention(direct, {});
 
     FleetsimPrefillAttention c{};
@@ -171,6 +174,12 @@ TEST_CASE("prefill attention through C is prefill attention", "[kernels][c_inter
     c.pages_per_sequence = cache.table.row_pages;
     c.causal = causal ? 1 : 0;
     c.softmax_scale = 0.11F;
+    std::size_t bytes = 0;
+    REQUIRE(fleetsim_prefill_attention_workspace_bytes(&c, &bytes) == 0);
+    REQUIRE(bytes == workspace.size());
+    const DeviceBuffer<std::uint8_t> own_workspace(bytes);
+    c.workspace = own_workspace.data();
+    REQUIRE(fleetsim_prepare_prefill_attention_workspace(&c, nullptr) == 0);
     REQUIRE(fleetsim_prefill_attention(&c, nullptr) == 0);
     require_same(by_c, out);
     require_same(lse_by_c, lse);

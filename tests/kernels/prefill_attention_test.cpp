@@ -4,6 +4,7 @@
 #include "kernels/operators/prefill_attention.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -12,6 +13,7 @@
 #include "kernels/checks/operator_checks.h"
 #include "kernels/checks/prefill_attention_check.h"
 #include "kernels/device/device_memory.h"
+#include "kernels/operators/prefill_pieces.h"
 #include "kernels/operators/prefill_tiles.h"
 #include "kernels/reference/draft_tree.h"
 #include "kernels/reference/random_inputs.h"
@@ -59,6 +61,16 @@ struct Batch {
     const int last_row = std::min((tile.number + 1) * kQueryTileRows, tokens * group) - 1;
     const int keys = cached[i] + (causal ? last_row / group + 1 : tokens);
     return ceil_div(keys, kKeyTileTokens);
+  }
+  /// Tiles of a sequence, and keys that one sees, where tiles are of whole tokens.
+  std::size_t whole_tiles(int sequence) const {
+    return static_cast<std::size_t>(
+        ceil_div(lengths().new_tokens(sequence), kQueryTileRows / group));
+  }
+  int keys_of(int sequence, int number) const {
+    const int tokens = lengths().new_tokens(sequence);
+    const int last = std::min((number + 1) * (kQueryTileRows / group), tokens);
+    return cached[static_cast<std::size_t>(sequence)] + (causal ? last : tokens);
   }
 };
 
@@ -117,6 +129,57 @@ bool any_failed(const std::vector<CheckReport>& reports) {
                      [](const CheckReport& report) { return !report.passed(); });
 }
 
+/// Kernels choose their path by what the device is; afterwards it is what it was.
+struct OnDevice {
+  explicit OnDevice(int compute_capability) {
+    emulation::device_traits().compute_capability = compute_capability;
+  }
+  ~OnDevice() { emulation::device_traits() = before; }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+  emulation::DeviceTraits before = emulation::device_traits();
+};
+
+/// A piece, and what its plan says of it.
+struct FoundPiece {
+  hopper::Piece piece;
+  int id, begin, piece_tiles;
+};
+
+/// One block plans for all, and finds the piece of each id.
+void list_pieces(hopper::TileLengths lengths, int kv_heads, int places, FoundPiece* found,
+                 int* ids) {
+  auto* const plan = reinterpret_cast<hopper::PiecePlan*>(dynamic_shared_memory());
+  constexpr int kBlocks = 4;
+  make_plan(plan, lengths, kv_heads, kBlocks, places);
+  if (threadIdx.x >= 32) return;
+  int number = plan->numbers - 1;
+  for (int id = 0; id < plan->ids; ++id) {
+    const hopper::Piece piece = find_piece(*plan, lengths, kv_heads, id, number);
+    if (threadIdx.x == 0) found[id] = {piece, id, plan->begins[piece.number], plan->piece_tiles};
+  }
+  if (threadIdx.x == 0) *ids = plan->ids;
+}
+
+std::vector<FoundPiece> find_pieces(const Batch& batch, int kv_heads, int places) {
+  const DeviceBuffer<int> starts(batch.starts), cached(batch.cached), ids(1);
+  std::size_t most = static_cast<std::size_t>(places);
+  for (int i = 0; i < static_cast<int>(batch.cached.size()); ++i)
+    most += batch.whole_tiles(i) * static_cast<std::size_t>(kv_heads);
+  const DeviceBuffer<FoundPiece> found(most);
+  LaunchShape shape;
+  shape.grid = dim3{1, 1, 1};
+  shape.block = dim3{96, 1, 1};
+  shape.shared_bytes = sizeof(hopper::PiecePlan);
+  launch(list_pieces, shape,
+         hopper::TileLengths{starts.data(), cached.data(), static_cast<int>(batch.cached.size()),
+                             kQueryTileRows / batch.group, 1 << 30, batch.causal},
+         kv_heads, places, found.data(), ids.data());
+  std::vector<FoundPiece> pieces = found.values();
+  pieces.resize(static_cast<std::size_t>(ids.values()[0]));
+  return pieces;
+}
+
 /// A warp finds the tile of each rank.
 void find_tiles(PrefillLengths lengths, QueryTile* tiles) {
   tiles[blockIdx.x] = find_query_tile(lengths, static_cast<int>(blockIdx.x), WholeWarp{});
@@ -125,10 +188,82 @@ void find_tiles(PrefillLengths lengths, QueryTile* tiles) {
 }  // namespace
 
 TEST_CASE("prefill attention is what float64 says", "[kernels][prefill_attention]") {
-  for (const std::uint64_t seed : {1, 2}) {
-    emulation::set_schedule_seed(seed);
-    require_passed(check_prefill_attention(seed, Scale::emulated));
+  for (const int compute_capability : {80, 90}) {
+    const OnDevice device(compute_capability);
+    // the portable kernel has one schedule less: no roles, no order among its warps
+    for (std::uint64_t seed = 1; seed <= (compute_capability == 90 ? 2 : 1); ++seed) {
+      emulation::set_schedule_seed(seed);
+      require_passed(check_prefill_attention(seed, Scale::emulated));
+    }
   }
+}
+
+TEST_CASE("every stage of the Hopper kernel computes the same attention",
+          "[kernels][prefill_attention]") {
+  for (const PrefillVariant variant :
+       {PrefillVariant::portable, PrefillVariant::one_consumer, PrefillVariant::two_consumers}) {
+    // edges of tiles of 64 and 128 rows, keys that blocks share, a window, a tree
+    PrefillCase c{4, 2, 128, 16, {33, 1, 16, 17}, {100, 1100, 0, 128}};
+    c.variant = variant;
+    require_passed(check_prefill_case(c, 7));
+    c.window = 150;
+    require_passed(check_prefill_case(c, 7));
+    c.window = 0;
+    c.drafts = DraftShape::random;
+    require_passed(check_prefill_case(c, 7));
+  }
+}
+
+TEST_CASE("every key of every tile is in one piece, and cut tiles have places in the workspace",
+          "[kernels][prefill_attention]") {
+  RandomInputs random(6, "prefill pieces");
+  int cut_batches = 0;
+  for (int round = 0; round < 16; ++round) {
+    std::vector<int> new_lengths, cached;
+    for (std::uint32_t i = 0; i < 1 + random.below(40); ++i) {
+      new_lengths.push_back(static_cast<int>(random.below(random.below(6) == 0 ? 400 : 3)));
+      cached.push_back(random.below(3) == 0 ? 0 : static_cast<int>(random.below(5000)));
+    }
+    // at times one context that is much longer than all others
+    if (random.below(2) == 0) {
+      new_lengths[0] = 1;
+      cached[0] = 100000;
+    }
+    const int groups[] = {1, 4, 5, 48};
+    const Batch batch(new_lengths, cached, groups[random.below(4)], random.below(2) == 0);
+    const int kv_heads = 1 + static_cast<int>(random.below(3));
+    const int places = 4 + static_cast<int>(random.below(100));
+    const std::vector<FoundPiece> found = find_pieces(batch, kv_heads, places);
+
+    std::map<std::array<int, 3>, std::vector<FoundPiece>> by_tile;
+    for (const FoundPiece& piece : found)
+      by_tile[{piece.piece.tile.sequence, piece.piece.tile.number, piece.piece.kv_head}].push_back(
+          piece);
+    std::size_t tiles = 0;
+    int cut = 0;
+    for (int i = 0; i < static_cast<int>(batch.cached.size()); ++i) tiles += batch.whole_tiles(i);
+    REQUIRE(by_tile.size() == tiles * static_cast<std::size_t>(kv_heads));
+    for (auto& [tile, pieces] : by_tile) {
+      const int keys = batch.keys_of(tile[0], tile[1]);
+      const int key_tiles = ceil_div(keys, hopper::kTileKeys);
+      REQUIRE(static_cast<int>(pieces.size()) == ceil_div(key_tiles, pieces[0].piece_tiles));
+      std::sort(pieces.begin(), pieces.end(), [](const FoundPiece& a, const FoundPiece& b) {
+        return a.piece.number < b.piece.number;
+      });
+      for (std::size_t m = 0; m < pieces.size(); ++m) {
+        REQUIRE(pieces[m].piece.number == static_cast<int>(m));
+        REQUIRE(pieces[m].piece.place == pieces[0].piece.place);
+        // the place of a piece is its id
+        REQUIRE(pieces[m].begin + pieces[m].piece.place == pieces[m].id);
+      }
+      if (pieces.size() == 1) continue;
+      cut += static_cast<int>(pieces.size());
+      for (const FoundPiece& piece : pieces) REQUIRE(piece.id < places);
+    }
+    REQUIRE(cut <= places);
+    cut_batches += cut > 0 ? 1 : 0;
+  }
+  CHECK(cut_batches >= 5);
 }
 
 TEST_CASE("the check of prefill attention notices what is wrong", "[kernels][prefill_attention]") {
