@@ -12,6 +12,7 @@
 
 #include "hw_models/check.h"
 #include "kernels/measure/stack_shape.h"
+#include "kernels/measure/timing.h"
 #include "kernels/measure/work.h"
 
 namespace fleetsim::kernels {
@@ -523,14 +524,18 @@ double estimated_seconds(const Point& point) {
   // round achieved rates of a Hopper GPU in a PCIe 5 host, kernels-and-cost-models §2
   constexpr double kBytesPerSecond = 4e12, kFlopsPerSecond = 600e12, kLinkBytesPerSecond = 50e9;
   constexpr double kRunFloor = 5e-6;
-  constexpr double kSamples = 23;     // 20 and 3 warm-ups (§4.8)
-  constexpr double kReplay = 200e-6;  // the least a replay lasts
-  constexpr double kTimingMax = 0.5;  // a point's limit
+  constexpr double kFirstReplays = 2;  // which find how many runs a replay has
   const Work work = work_of(point);
   const double run =
       std::max({kRunFloor, work.bytes / kBytesPerSecond, work.flops / kFlopsPerSecond,
                 work.link_bytes / kLinkBytesPerSecond});
-  const double timing = std::min(kTimingMax, kSamples * std::max(kReplay, run));
+  const TimingRule rule;
+  const double replay = std::max(rule.replay_ns_min * 1e-9, run);
+  const double samples =
+      std::clamp(rule.sampled_ns_enough * 1e-9 / replay, static_cast<double>(rule.samples_min),
+                 static_cast<double>(rule.samples_enough));
+  const double timing =
+      std::min(rule.point_ns_max * 1e-9, (kFirstReplays + rule.warmups + samples) * replay);
   const bool eight = point.op() == "gemm" && point.word("algo") == "best8";
   for (const Preparation& row : kPreparations)
     if (point.op() == row.op) return row.seconds + timing + (eight ? 8 * 3 * run : 0);
