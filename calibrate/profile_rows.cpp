@@ -76,6 +76,41 @@ std::optional<OperatorShape> prefill_shape(const Point& point) {
   return shape;
 }
 
+/// One query token a sequence: the shape has no word for drafted ones.
+std::optional<OperatorShape> latent_decode_shape(const Point& point) {
+  if (point.integer("query_tokens") != 1) return std::nullopt;
+  LatentDecodeShape shape;
+  shape.kv_element_bytes = kv_bytes(point);
+  double tokens = 0;
+  shape.batch = 0;
+  for (const std::int64_t length : point.lengths("lengths")) {
+    tokens += static_cast<double>(length);
+    shape.batch += length > 0 ? 1 : 0;
+  }
+  if (shape.batch == 0) return std::nullopt;
+  shape.context = tokens / shape.batch;
+  shape.heads = number(point, "heads");
+  return shape;
+}
+
+std::optional<OperatorShape> latent_prefill_shape(const Point& point) {
+  LatentPrefillShape shape;
+  shape.kv_element_bytes = kv_bytes(point);
+  shape.requests = shape.queries = shape.pairs = shape.context = 0;
+  const auto fresh = point.lengths("new_lengths"), cached = point.lengths("cached_lengths");
+  for (std::size_t i = 0; i < fresh.size(); ++i) {
+    if (fresh[i] == 0) continue;
+    const ChunkAttention chunk = {static_cast<double>(fresh[i]), static_cast<double>(cached[i]), 0};
+    shape.requests += 1;
+    shape.queries += chunk.queries;
+    shape.pairs += chunk.pairs();
+    shape.context += chunk.keys_in_reach();
+  }
+  if (shape.requests == 0) return std::nullopt;
+  shape.heads = number(point, "heads");
+  return shape;
+}
+
 OperatorShape all_reduce_shape(const Point& point) {
   const bool nccl = point.word("algorithm") == "nccl";
   return CollectiveShape{nccl ? Collective::all_reduce_nccl : Collective::all_reduce_custom,
@@ -87,6 +122,8 @@ std::optional<OperatorShape> shape_of_point(const Point& point) {
   if (op == "gemm") return gemm_shape(point);
   if (op == "decode_attention") return decode_shape(point);
   if (op == "prefill_attention") return prefill_shape(point);
+  if (op == "latent_decode_attention") return latent_decode_shape(point);
+  if (op == "latent_prefill_attention") return latent_prefill_shape(point);
   if (op == "all_reduce") return all_reduce_shape(point);
   if (op == "rms_norm" || op == "silu_mul" || op == "rope_kv_write" || op == "embedding" ||
       op == "sampling")

@@ -8,6 +8,8 @@ const std::vector<Check>& all_checks() {
   static const std::vector<Check> table = {
     {"decode_attention", check_decode_attention},
     {"prefill_attention", check_prefill_attention},
+    {"latent_decode_attention", check_latent_decode_attention},
+    {"latent_prefill_attention", check_latent_prefill_attention},
     {"rope_kv_write", check_rope_kv_write},
     {"block_copies", check_block_copies},
     {"swap", check_swap},

@@ -8,6 +8,8 @@ namespace fleetsim::kernels {
 
 std::vector<CheckReport> check_decode_attention(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_prefill_attention(std::uint64_t seed, Scale scale);
+std::vector<CheckReport> check_latent_decode_attention(std::uint64_t seed, Scale scale);
+std::vector<CheckReport> check_latent_prefill_attention(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_w4a16_gemm(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_rope_kv_write(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_block_copies(std::uint64_t seed, Scale scale);

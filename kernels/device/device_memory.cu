@@ -92,6 +92,14 @@ void copy_to_host(void* host, const void* device, std::size_t bytes) {
   if (bytes > 0) CUDA_CHECK(cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost));
 }
 
+void copy_rows_to_host(void* host, const void* device, std::size_t device_stride,
+                       std::size_t row_bytes, std::size_t rows) {
+  CUDA_CHECK(cudaDeviceSynchronize());
+  if (row_bytes > 0 && rows > 0)
+    CUDA_CHECK(cudaMemcpy2D(host, row_bytes, device, device_stride, row_bytes, rows,
+                            cudaMemcpyDeviceToHost));
+}
+
 void device_fill(void* device, int value, std::size_t bytes, Stream stream) {
   CUDA_CHECK(cudaMemsetAsync(device, value, bytes, stream));
 }
@@ -130,6 +138,12 @@ void copy_rows_to_device(void* device, std::size_t device_stride, const void* ho
 }
 void copy_to_host(void* host, const void* device, std::size_t bytes) {
   if (bytes > 0) std::memcpy(host, device, bytes);
+}
+void copy_rows_to_host(void* host, const void* device, std::size_t device_stride,
+                       std::size_t row_bytes, std::size_t rows) {
+  for (std::size_t row = 0; row < rows; ++row)
+    copy_to_host(static_cast<unsigned char*>(host) + row * row_bytes,
+                 static_cast<const unsigned char*>(device) + row * device_stride, row_bytes);
 }
 void device_fill(void* device, int value, std::size_t bytes, Stream) {
   std::memset(device, value, bytes);

@@ -24,6 +24,9 @@ void copy_to_host(void* host, const void* device, std::size_t bytes);
 /// the device. Synchronous, as copy_to_device.
 void copy_rows_to_device(void* device, std::size_t device_stride, const void* host,
                          std::size_t row_bytes, std::size_t rows);
+/// The other way round.
+void copy_rows_to_host(void* host, const void* device, std::size_t device_stride,
+                       std::size_t row_bytes, std::size_t rows);
 /// Every byte becomes `value`; in order with `stream`.
 void device_fill(void* device, int value, std::size_t bytes, Stream stream);
 /// Waits for all work of the device. Errors: CudaError of anything that failed meanwhile.

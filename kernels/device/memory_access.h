@@ -158,6 +158,9 @@ FLEETSIM_DEVICE void let_next_kernel_start() {
 #endif
 }
 
+/// What no score is below.
+FLEETSIM_DEVICE constexpr float minus_infinity() { return -__builtin_inff(); }
+
 /// 2^x, about 2 ulp; 0 for minus infinity.
 FLEETSIM_DEVICE float exp2_fast(float x) {
 #if defined(__CUDACC__)

@@ -265,6 +265,52 @@ void add_prefill_points(Collection& points, Draws& draws) {
   }
 }
 
+/// DeepSeek-V3 and Kimi K2 have 128 and 64 heads; 16 are those of a rank at TP8.
+void add_latent_points(Collection& points) {
+  for (const std::int64_t heads : {128, 64, 16})
+    for (const std::int64_t query_tokens : {1, 2})
+      for (const std::int64_t batch : {1, 4, 16, 64, 256})
+        for (const std::int64_t context : {512, 2048, 8192, 32768, 65536}) {
+          const bool coarse = heads != 64 && query_tokens == 1 && among(batch, {1, 16, 256}) &&
+                              among(context, {512, 2048, 32768});
+          const bool two = query_tokens == 2 && !among(batch, {4, 64});
+          points.add(coarse                     ? quick
+                     : query_tokens == 1 || two ? core
+                                                : dense,
+                     "latent_decode_attention",
+                     {{"kv_dtype", "bf16"},
+                      {"heads", text(heads)},
+                      {"query_tokens", text(query_tokens)},
+                      {"page_tokens", "64"},
+                      {"lengths", text(batch) + "x" + text(context)}});
+        }
+  for (const std::int64_t page_tokens : {16, 64})  // ragged, and in small pages
+    points.add(core, "latent_decode_attention",
+               {{"kv_dtype", "bf16"},
+                {"heads", "16"},
+                {"query_tokens", "1"},
+                {"page_tokens", text(page_tokens)},
+                {"lengths", "1x32768,63x512"}});
+}
+
+void add_latent_prefill_points(Collection& points) {
+  for (const std::int64_t heads : {128, 64, 16})
+    for (const std::int64_t fresh : {256, 1024, 2048, 4096, 8192, 16384})
+      for (const std::int64_t cached : {0, 8192}) {
+        const bool coarse = heads != 64 && among(fresh, {1024, 8192}) && cached == 0;
+        points.add(coarse ? quick : core, "latent_prefill_attention",
+                   {{"kv_dtype", "bf16"},
+                    {"heads", text(heads)},
+                    {"new_lengths", "1x" + text(fresh)},
+                    {"cached_lengths", "1x" + text(cached)}});
+      }
+  points.add(core, "latent_prefill_attention",
+             {{"kv_dtype", "bf16"},
+              {"heads", "128"},
+              {"new_lengths", "1x4096,7x512,1x100"},
+              {"cached_lengths", "1x0,7x1024,1x8000"}});
+}
+
 // KV paging ------------------------------------------------------------------------------------
 
 void add_rope_points(Collection& points) {
@@ -434,6 +480,8 @@ Collection collect(std::string_view op, Draws& draws) {
   if (op == "gemm") add_gemm_points(points);
   if (op == "decode_attention") add_decode_points(points, draws);
   if (op == "prefill_attention") add_prefill_points(points, draws);
+  if (op == "latent_decode_attention") add_latent_points(points);
+  if (op == "latent_prefill_attention") add_latent_prefill_points(points);
   if (op == "rope_kv_write") add_rope_points(points);
   if (op.starts_with("block_")) add_block_points(points, std::string(op).c_str());
   if (op == "swap") add_swap_points(points);
@@ -453,12 +501,23 @@ struct Preparation {
   double seconds;
 };
 constexpr Preparation kPreparations[] = {
-    {"ceiling", 0.3},           {"gemm", 0.06},         {"decode_attention", 0.15},
-    {"prefill_attention", 0.4}, {"rope_kv_write", 0.3}, {"block_copy", 0.3},
-    {"block_gather", 0.3},      {"block_scatter", 0.3}, {"swap", 0.3},
-    {"rms_norm", 0.1},          {"silu_mul", 0.1},      {"embedding", 0.1},
-    {"sampling", 0.1},          {"all_reduce", 0.001},  // refused at once where there is one GPU
+    {"ceiling", 0.3},
+    {"gemm", 0.06},
+    {"decode_attention", 0.15},
+    {"prefill_attention", 0.4},
+    {"rope_kv_write", 0.3},
+    {"block_copy", 0.3},
+    {"block_gather", 0.3},
+    {"block_scatter", 0.3},
+    {"swap", 0.3},
+    {"rms_norm", 0.1},
+    {"silu_mul", 0.1},
+    {"embedding", 0.1},
+    {"sampling", 0.1},
+    {"all_reduce", 0.001},  // refused at once where there is one GPU
     {"iteration", 0.5},
+    {"latent_decode_attention", 0.3},
+    {"latent_prefill_attention", 0.3},
 };
 
 }  // namespace

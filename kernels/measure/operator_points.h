@@ -12,6 +12,9 @@ PreparedPoint prepare_gemm(const Point& point, Arena& arena, std::uint64_t seed)
 PreparedPoint prepare_w4a16_gemm(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_decode_attention(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_latent_decode_attention(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_latent_prefill_attention(const Point& point, Arena& arena,
+                                               std::uint64_t seed);
 PreparedPoint prepare_rope_kv_write(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_block_copy(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_block_gather(const Point& point, Arena& arena, std::uint64_t seed);

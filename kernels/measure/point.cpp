@@ -41,8 +41,7 @@ void sequences_rule(const Point& point, std::vector<PointFault>& faults) {
                                             std::to_string(with_cached)});
 }
 
-void prefill_rule(const Point& point, std::vector<PointFault>& faults) {
-  heads_rule(point, faults);
+void same_sequences_rule(const Point& point, std::vector<PointFault>& faults) {
   sequences_rule(point, faults);
 }
 
@@ -62,6 +61,11 @@ void ceiling_rule(const Point& point, std::vector<PointFault>& faults) {
   };
   judge("bytes", wants_bytes);
   judge("edge", wants_edge);
+}
+
+void prefill_rule(const Point& point, std::vector<PointFault>& faults) {
+  heads_rule(point, faults);
+  same_sequences_rule(point, faults);
 }
 
 void all_reduce_rule(const Point& point, std::vector<PointFault>& faults) {
@@ -89,6 +93,7 @@ std::vector<OperatorAxes> make_table() {
   const Axis output = word("output", {"bf16", "e4m3"});
   const Axis query_heads = count("query_heads", "heads", 1, kHeadsMax);
   const Axis kv_heads = count("kv_heads", "heads", 1, kHeadsMax);
+  const Axis latent_heads = count("heads", "heads", 1, kHeadsMax);
   const Axis head_dim = count("head_dim", "elements", 16, 512);
   const Axis page_tokens = count("page_tokens", "tokens", 1, 1024);
   const Axis tokens = count("tokens", "tokens", 1, kTokensMax);
@@ -125,6 +130,21 @@ std::vector<OperatorAxes> make_table() {
        {word("kv_dtype", {"bf16"}), query_heads, kv_heads, head_dim, page_tokens,
         lengths("new_lengths", 0), lengths("cached_lengths", 0), count("causal", "0 or 1", 0, 1)},
        prefill_rule},
+      {"latent_decode_attention",
+       "latent_decode_attention.csv",
+       "query tokens of each sequence, the last of them its newest, attend to its paged latents "
+       "(512 and 64 rotated), which all heads share: absorbed",
+       {word("kv_dtype", {"bf16"}), latent_heads, count("query_tokens", "tokens", 1, 4),
+        page_tokens, lengths("lengths", 0)},
+       nullptr},
+      {"latent_prefill_attention",
+       "latent_prefill_attention.csv",
+       "new tokens attend causally to keys (192 wide) and values (128 wide) that were expanded "
+       "from "
+       "latents for each head",
+       {word("kv_dtype", {"bf16"}), latent_heads, lengths("new_lengths", 0),
+        lengths("cached_lengths", 0)},
+       same_sequences_rule},
       {"rope_kv_write",
        "rope_kv_write.csv",
        "rotates queries and keys of the fused qkv rows and writes keys and values to their pages",

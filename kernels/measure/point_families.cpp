@@ -10,6 +10,8 @@ const std::vector<PointFamily>& point_families() {
       {"gemm", prepare_gemm},
       {"decode_attention", prepare_decode_attention},
       {"prefill_attention", prepare_prefill_attention},
+      {"latent_decode_attention", prepare_latent_decode_attention},
+      {"latent_prefill_attention", prepare_latent_prefill_attention},
       {"rope_kv_write", prepare_rope_kv_write},
       {"block_copy", prepare_block_copy},
       {"block_gather", prepare_block_gather},

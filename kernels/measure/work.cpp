@@ -92,6 +92,39 @@ Work prefill_work(const Point& point) {
   return work;
 }
 
+/// A row of the cache: 512 latent elements, which are the value too, and 64 rotated ones.
+Work latent_decode_work(const Point& point) {
+  constexpr double kLatent = 512, kRow = kLatent + 64;
+  const double h = number(point, "heads"), n = number(point, "query_tokens");
+  Work work;
+  work.rate = MathRate::bf16;
+  for (const std::int64_t length : point.lengths("lengths")) {
+    // of n query tokens the last sees all, each before it one less
+    for (std::int64_t seen = length; seen > length - static_cast<std::int64_t>(n) && seen > 0;
+         --seen)
+      work.flops += 2 * h * (kRow + kLatent) * real(seen);
+    work.bytes += kRow * kv_element_bytes(point) * real(length);
+    work.bytes += 2 * h * n * (length > 0 ? kRow + kLatent : kLatent);
+  }
+  return work;
+}
+
+/// Keys of 192 elements and values of 128, of each head.
+Work latent_prefill_work(const Point& point) {
+  constexpr double kKey = 192, kValue = 128;
+  const double h = number(point, "heads");
+  const auto fresh = point.lengths("new_lengths"), cached = point.lengths("cached_lengths");
+  Work work;
+  work.rate = MathRate::bf16;
+  for (std::size_t i = 0; i < fresh.size(); ++i) {
+    if (fresh[i] == 0) continue;  // nobody attends
+    const double q = real(fresh[i]), c = real(cached[i]);
+    work.flops += 2 * h * (kKey + kValue) * (q * c + q * (q + 1) / 2);
+    work.bytes += 2 * h * (kKey + kValue) * (q + c + q);
+  }
+  return work;
+}
+
 /// Reads the qkv rows, writes rotated queries, and keys and values to their pages: 4T·kv·d bytes
 /// less than §3, which counts a kernel that writes rotated keys back and reads them again.
 Work rope_work(const Point& point) {
@@ -267,6 +300,8 @@ constexpr WorkRow kWork[] = {
     {"gemm", gemm_work},
     {"decode_attention", decode_work},
     {"prefill_attention", prefill_work},
+    {"latent_decode_attention", latent_decode_work},
+    {"latent_prefill_attention", latent_prefill_work},
     {"rope_kv_write", rope_work},
     {"block_copy", blocks_work},
     {"block_gather", blocks_work},

@@ -20,7 +20,7 @@
 #include <bit>
 
 #include "kernels/device/device_memory.h"
-#include "kernels/operators/decode_schedule.h"
+#include "kernels/operators/decode_share.h"
 #include "kernels/operators/decode_tile.h"
 
 namespace fleetsim::kernels {
@@ -28,13 +28,6 @@ namespace {
 
 constexpr int kProducerWarp = kDecodeWarps;
 constexpr int kConsumersMeet = 1;  // named barrier of the computing warps
-constexpr float kLog2E = 1.44269504088896340736F;
-constexpr float kLn2 = 0.69314718055994530942F;
-
-/// Sums of rows in the workspace: largest score and weight.
-struct RowStats {
-  float largest, weight;
-};
 
 /// Parts of cut units. A block has at most two: of the unit its share begins in (slot 2 block) and
 /// of the one it ends in (slot 2 block + 1, when the unit begins in this block).
@@ -97,56 +90,6 @@ struct SharedLayout {
   // 228 KiB of an H100, H200 or B200 and 164 KiB of an A100, less 1 KiB a block for the system
   static_assert(2 * (kBytes + 1024) <= (kBulk ? 228 : 164) * 1024, "two blocks a multiprocessor");
 };
-
-/// The share of this block. All threads; `scratch` holds an int a warp and two more. Ends with a
-/// barrier.
-template <int kThreads>
-FLEETSIM_DEVICE DecodeWalk find_share(const int* lengths, int sequences, int kv_heads,
-                                      int tile_tokens, DecodeBlocks use, int* scratch) {
-  constexpr int kWarps = kThreads / kWarpLanes;
-  const int thread = static_cast<int>(threadIdx.x);
-  const int lane = thread % kWarpLanes, warp = thread / kWarpLanes;
-  const int each = ceil_div(sequences, kThreads);
-  const int first = thread * each;
-  const int last = first + each < sequences ? first + each : sequences;
-  int own = 0;
-  for (int i = first; i < last; ++i) own += kv_heads * decode_unit_cost(lengths[i], tile_tokens);
-  int up_to_own = own;
-  FLEETSIM_UNROLL
-  for (int distance = 1; distance < kWarpLanes; distance *= 2) {
-    const int before = shuffle_up(up_to_own, distance);
-    if (lane >= distance) up_to_own += before;
-  }
-  if (lane == kWarpLanes - 1) scratch[warp] = up_to_own;
-  sync_block();
-  int before = up_to_own - own, total = 0;
-  FLEETSIM_UNROLL
-  for (int i = 0; i < kWarps; ++i) {
-    if (i < warp) before += scratch[i];
-    total += scratch[i];
-  }
-  const DecodeShares shares = decode_shares(total, static_cast<int>(gridDim.x), use);
-  const int block = static_cast<int>(blockIdx.x);
-  if (block < shares.blocks) {
-    const int begin = decode_share_begin(shares, block);
-    if (before <= begin && begin < before + own) {  // one thread
-      int sequence = first, sequence_begin = before;
-      while (true) {
-        const int next =
-            sequence_begin + kv_heads * decode_unit_cost(lengths[sequence], tile_tokens);
-        if (begin < next) break;
-        sequence_begin = next;
-        ++sequence;
-      }
-      scratch[kWarps] = sequence;
-      scratch[kWarps + 1] = sequence_begin;
-    }
-  }
-  sync_block();
-  if (block >= shares.blocks) return {};
-  return decode_walk(lengths, kv_heads, tile_tokens, shares, block, scratch[kWarps],
-                     scratch[kWarps + 1]);
-}
 
 /// The tiles of a walk, one by one, and then its end.
 struct TileCursor {
@@ -301,20 +244,6 @@ FLEETSIM_DEVICE void write_result(const Parameters<Element>& p, const DecodePiec
     a.log_sum_exp[head] = (stats.largest * p.scale_log2 + log2f(stats.weight)) * kLn2;
 }
 
-/// Adds `part` times 2^(its largest - the common largest), both growing.
-FLEETSIM_DEVICE void add_part(float4& sum, RowStats& stats, float4 part, RowStats of_part,
-                              float scale_log2) {
-  const float largest = fmaxf(stats.largest, of_part.largest);
-  const float keep = exp2_fast((stats.largest - largest) * scale_log2);
-  const float add = exp2_fast((of_part.largest - largest) * scale_log2);
-  sum.x = sum.x * keep + part.x * add;
-  sum.y = sum.y * keep + part.y * add;
-  sum.z = sum.z * keep + part.z * add;
-  sum.w = sum.w * keep + part.w * add;
-  stats.weight = stats.weight * keep + of_part.weight * add;
-  stats.largest = largest;
-}
-
 /// Adds up all parts of a unit, in the order of its blocks, and writes the result.
 template <class Tile>
 FLEETSIM_DEVICE void combine_parts(const Parameters<typename Tile::Element>& p,
@@ -406,7 +335,6 @@ FLEETSIM_DEVICE void finish_piece(const Parameters<typename Tile::Element>& p,
     FLEETSIM_UNROLL
     for (int w = 0; w < kDecodeWarps; ++w) {
       const RowStats of_warp = stats[w * kGroupMax + row];
-      if (of_warp.largest == minus_infinity()) continue;  // none of its tokens exist
       add_part(sum, total,
                *reinterpret_cast<const float4*>(merged + w * kWarpFloats +
                                                 merge_place<Tile>(row, dimension)),
@@ -548,9 +476,9 @@ __global__ void __launch_bounds__(SharedLayout<Tile, kBulk>::kThreads, 2)
     }
   }
   wait_for_kernel_before();
-  const DecodeWalk walk =
-      find_share<Layout::kThreads>(a.lengths, a.sequences, a.kv_heads, Tile::kTokens, p.use,
-                                   reinterpret_cast<int*>(shared + Layout::kPlan));
+  const DecodeWalk walk = find_share<Layout::kThreads>(
+      a.lengths, a.sequences, a.kv_heads, Tile::kTokens, p.use, static_cast<int>(gridDim.x),
+      static_cast<int>(blockIdx.x), reinterpret_cast<int*>(shared + Layout::kPlan));
   if constexpr (kBulk) {
     if (thread / kWarpLanes == kProducerWarp) {
       produce<Tile, Layout>(p, walk, shared, thread % kWarpLanes);

@@ -28,8 +28,6 @@ inline constexpr int kDecodeThreads = kDecodeWarps * kWarpLanes;
 inline constexpr int kGroupMax = 16;  // query heads of a KV head: rows of an mma
 inline constexpr int kChunks = 8;     // rows of an ldmatrix
 
-FLEETSIM_DEVICE constexpr float minus_infinity() { return -__builtin_inff(); }
-
 /// Shape and layout of a stage: keys, values, and the queries that come with a piece's first tile.
 template <class ElementType, int kDim>
 struct DecodeTile {
