@@ -335,6 +335,7 @@ FLEETSIM_DEVICE void finish_piece(const Parameters<typename Tile::Element>& p,
     FLEETSIM_UNROLL
     for (int w = 0; w < kDecodeWarps; ++w) {
       const RowStats of_warp = stats[w * kGroupMax + row];
+      if (of_warp.largest == minus_infinity()) continue;  // none of its tokens exist
       add_part(sum, total,
                *reinterpret_cast<const float4*>(merged + w * kWarpFloats +
                                                 merge_place<Tile>(row, dimension)),

@@ -69,11 +69,9 @@ struct RowStats {
   float largest, weight;
 };
 
-/// Adds `part` times 2^(its largest - the common largest), both growing. A part that saw no token
-/// adds nothing.
+/// Adds `part`, which saw a token, times 2^(its largest - the common largest), both growing.
 FLEETSIM_DEVICE void add_part(float4& sum, RowStats& stats, float4 part, RowStats of_part,
                               float scale_log2) {
-  if (of_part.largest == minus_infinity()) return;
   const float largest = fmaxf(stats.largest, of_part.largest);
   const float keep = exp2_fast((stats.largest - largest) * scale_log2);
   const float add = exp2_fast((of_part.largest - largest) * scale_log2);

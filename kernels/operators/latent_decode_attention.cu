@@ -43,17 +43,9 @@ constexpr int kHalfPanels = kHalf / kPanelElements;
 constexpr int kLatentPanels = 2 * kHalfPanels;
 constexpr int kTileBytes = (kLatentPanels + 1) * kPanelBytes;
 constexpr int kThreads = 3 * kWarpgroupThreads;
-constexpr int kConsumers = 2 * kWarpgroupThreads;
-constexpr unsigned kConsumerWarps = kConsumers / kWarpLanes;
-// a thread's: 168 each at the start, of which the copying warpgroup gives most away
-constexpr int kCopyingRegisters = 56, kComputingRegisters = 224;
 
 /// Parts of a tile that are copied and given back together: panels 0-3, 4-7 and 8.
 enum TileGroup { kLeft, kRight, kRotary, kTileGroups };
-
-// Named barriers. 1 and 2: the probabilities of the first, the second tile of a pair are there.
-constexpr unsigned kFirstReady = 1, kSecondReady = 2, kConsumersMeet = 3;
-constexpr unsigned kWarpgroupMeets = 4;  // and 5: of warpgroup 1
 
 struct SharedLayout {
   static constexpr int kQuery = 0;
@@ -87,6 +79,17 @@ struct Parameters {
   DecodeBlocks use;
   float scale_log2;
 };
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || !defined(__CUDACC__)
+
+constexpr int kConsumers = 2 * kWarpgroupThreads;
+constexpr unsigned kConsumerWarps = kConsumers / kWarpLanes;
+// a thread's: 168 each at the start, of which the copying warpgroup gives most away
+constexpr int kCopyingRegisters = 56, kComputingRegisters = 224;
+
+// Named barriers. 1 and 2: the probabilities of the first, the second tile of a pair are there.
+constexpr unsigned kFirstReady = 1, kSecondReady = 2, kConsumersMeet = 3;
+constexpr unsigned kWarpgroupMeets = 4;  // and 5: of warpgroup 1
 
 FLEETSIM_DEVICE std::size_t slot_of(int share, const DecodePiece& piece) {
   return 2 * static_cast<std::size_t>(share) + (share == piece.first_block ? 1 : 0);
@@ -477,11 +480,13 @@ FLEETSIM_DEVICE void write_empty_sequences(const Parameters& p, int lane) {
   }
 }
 
+#endif
+
 __global__ void __launch_bounds__(kThreads, 1)
     latent_decode_kernel(const __grid_constant__ Parameters p,
                          const __grid_constant__ TensorMap query_map,
                          const __grid_constant__ TensorMap cache_map) {
-#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || !defined(__CUDACC__)
   const auto& a = p.arguments;
   unsigned char* shared = dynamic_shared_memory();
   const int thread = static_cast<int>(threadIdx.x);
@@ -570,7 +575,7 @@ __global__ void __launch_bounds__(kCombineThreads)
       }
       FLEETSIM_UNROLL
       for (int j = 0; j < kAtOnce; ++j)
-        if (first + j * kPartLanes <= last_share)
+        if (first + j * kPartLanes <= last_share && of_part[j].largest != minus_infinity())
           add_part(sum, total,
                    {float_of_bits(part[j].x), float_of_bits(part[j].y), float_of_bits(part[j].z),
                     float_of_bits(part[j].w)},
@@ -582,7 +587,8 @@ __global__ void __launch_bounds__(kCombineThreads)
     if (part_lane == 0) {
       FLEETSIM_UNROLL
       for (int i = 1; i < kPartLanes; ++i)
-        add_part(sum, total, sums[i * kColumnThreads + column], stats[i], p.scale_log2);
+        if (stats[i].largest != minus_infinity())
+          add_part(sum, total, sums[i * kColumnThreads + column], stats[i], p.scale_log2);
       const std::size_t head = static_cast<std::size_t>(walk.sequence) * p.rows + row;
       const float factor = total.weight > 0 ? 1.0F / total.weight : total.weight;
       *reinterpret_cast<uint2*>(a.out + head * kLatentElements + 4 * column) = {

@@ -35,14 +35,7 @@ constexpr int kValueBytes = kValuePanels * kPanelBytes;
 constexpr int kStages = 2;
 constexpr int kConsumers = 2 * kWarpgroupThreads;
 constexpr int kThreads = kConsumers + kWarpgroupThreads;
-constexpr unsigned kConsumerWarps = kConsumers / kWarpLanes;
-// a thread's: 168 each at the start, of which the copying warpgroup gives most away
-constexpr int kCopyingRegisters = 56, kComputingRegisters = 224;
 constexpr float kLog2E = 1.44269504088896340736F;
-constexpr float kLn2 = 0.69314718055994530942F;
-
-// Named barriers: 1 and 2 open the turn of a warpgroup, 3 and 4 are its own.
-constexpr unsigned kTurn = 1, kWarpgroupMeets = 3;
 
 /// A query tile of one head; sequence -1: there are no more.
 struct Item {
@@ -69,6 +62,16 @@ struct Parameters {
   LatentPrefillArguments arguments;
   float scale_log2;
 };
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || !defined(__CUDACC__)
+
+constexpr unsigned kConsumerWarps = kConsumers / kWarpLanes;
+// a thread's: 168 each at the start, of which the copying warpgroup gives most away
+constexpr int kCopyingRegisters = 56, kComputingRegisters = 224;
+constexpr float kLn2 = 0.69314718055994530942F;
+
+// Named barriers: 1 and 2 open the turn of a warpgroup, 3 and 4 are its own.
+constexpr unsigned kTurn = 1, kWarpgroupMeets = 3;
 
 struct Barriers {
   Mbarrier* first;
@@ -359,12 +362,14 @@ FLEETSIM_DEVICE void consume(const Parameters& p, unsigned char* shared, int num
   }
 }
 
+#endif
+
 __global__ void __launch_bounds__(kThreads, 1)
     latent_prefill_kernel(const __grid_constant__ Parameters p,
                           const __grid_constant__ TensorMap query_map,
                           const __grid_constant__ TensorMap key_map,
                           const __grid_constant__ TensorMap value_map) {
-#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || !defined(__CUDACC__)
   unsigned char* shared = dynamic_shared_memory();
   const int thread = static_cast<int>(threadIdx.x);
   if (thread == 0) {
