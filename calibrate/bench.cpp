@@ -131,12 +131,15 @@ std::string state_text(const BenchReport& report) {
 
 }  // namespace
 
-std::string bench_jobs(const BenchOptions& options) {
-  std::string text =
-      kernels::header_line({options.out, options.budget_s, options.seed, options.force}) + "\n";
-  for (const kernels::Point& point : kernels::bench_grid(options.grid, options.only, options.seed))
-    text += kernels::point_line(point) + "\n";
+std::string job_text(const kernels::JobHeader& header, const std::vector<kernels::Point>& points) {
+  std::string text = kernels::header_line(header) + "\n";
+  for (const kernels::Point& point : points) text += kernels::point_line(point) + "\n";
   return text;
+}
+
+std::string bench_jobs(const BenchOptions& options) {
+  return job_text({options.out, options.budget_s, options.seed, options.force},
+                  kernels::bench_grid(options.grid, options.only, options.seed));
 }
 
 std::int64_t BenchReport::rows() const {
@@ -159,16 +162,23 @@ int BenchReport::exit_code() const {
   return sound ? 0 : kExitFault;
 }
 
-BenchReport run_bench(const std::string& program, const BenchOptions& options,
-                      const BenchListener& listener, const std::atomic<int>& stops) {
+BenchReport run_jobs(const std::string& program, const kernels::JobHeader& header,
+                     const std::vector<kernels::Point>& points, const BenchListener& listener,
+                     const std::atomic<int>& stops) {
   BenchReport report;
-  report.totals = asked_totals(kernels::bench_grid(options.grid, options.only, options.seed));
+  report.totals = asked_totals(points);
   Listening listening(report, listener);
   const ProcessListener lines{[&](const std::string& line) { listening.line(line); },
                               listener.message, listener.stopping};
-  report.end = run_process(program, {"--jobs"}, bench_jobs(options), lines, stops);
+  report.end = run_process(program, {"--jobs"}, job_text(header, points), lines, stops);
   judge_profile(report);
   return report;
+}
+
+BenchReport run_bench(const std::string& program, const BenchOptions& options,
+                      const BenchListener& listener, const std::atomic<int>& stops) {
+  return run_jobs(program, {options.out, options.budget_s, options.seed, options.force},
+                  kernels::bench_grid(options.grid, options.only, options.seed), listener, stops);
 }
 
 std::string bench_summary(const BenchReport& report) {

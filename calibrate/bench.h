@@ -26,6 +26,8 @@ struct BenchOptions {
 };
 
 /// Header and points as fleetsim-kernels reads them, one a line.
+std::string job_text(const kernels::JobHeader& header, const std::vector<kernels::Point>& points);
+/// The same of a benchmark's grid.
 std::string bench_jobs(const BenchOptions& options);
 
 /// What became of one operator's points.
@@ -65,6 +67,10 @@ struct BenchListener {
 
 /// Starts `program --jobs`, feeds it, listens to its end, and loads what it wrote. `stops` as in
 /// run_process. Errors: ConfigError when it cannot be started.
+BenchReport run_jobs(const std::string& program, const kernels::JobHeader& header,
+                     const std::vector<kernels::Point>& points, const BenchListener& listener,
+                     const std::atomic<int>& stops);
+/// The same with a benchmark's grid.
 BenchReport run_bench(const std::string& program, const BenchOptions& options,
                       const BenchListener& listener, const std::atomic<int>& stops);
 

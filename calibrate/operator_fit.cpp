@@ -125,6 +125,29 @@ struct SiteOf {
   Site operator()(const ElementwiseShape& s) const { return {{s.bytes}, "every fifth size"}; }
 };
 
+std::uint64_t site_hash(const OperatorShape& shape) {
+  const Site site = std::visit(SiteOf{}, shape);
+  std::uint64_t state = 0;
+  for (const double number : site.numbers) state = mixed(state, number);
+  return state;
+}
+
+/// Sites dealt out to folds in the order of their hashes, so that no fold is empty.
+class Folds {
+ public:
+  explicit Folds(const std::vector<FitRow>& rows) {
+    for (const FitRow& row : rows) fold_.emplace(site_hash(row.shape), 0);
+    std::int64_t place = 0;
+    for (auto& [hash, fold] : fold_) fold = place++ % kFolds;
+  }
+  std::int64_t sites() const { return static_cast<std::int64_t>(fold_.size()); }
+  std::int64_t count() const { return std::min(sites(), kFolds); }
+  std::int64_t of(const OperatorShape& shape) const { return fold_.at(site_hash(shape)); }
+
+ private:
+  std::map<std::uint64_t, std::int64_t> fold_;
+};
+
 bool is_on_grid(const OperatorWork& work, const std::vector<LogSurface::Axis>& axes) {
   for (std::size_t a = 0; a < axes.size(); ++a)
     if (work.at[a] < axes[a].knots.front() / kBeyondKnots ||
@@ -231,6 +254,8 @@ const std::vector<KernelChoice>& kernel_choices() {
       // kernel on Hopper and TensorRT-LLM's on Blackwell, int4 weights run Marlin
       {"experts/w4a16", {"vllm"}, "", "w4a4mxfp4moe_marlin"},
       {"", {"vllm", "trtllm", "nccl", "sglang"}, "", ""},
+      // cuBLASLt's first choice is what PyTorch takes; the best of eight is not
+      {"gemm/", {"fleetsim-kernels"}, "gemm top", ""},
   };
   return choices;
 }
@@ -358,17 +383,12 @@ RateLimits rate_limits(const OperatorShape& shape, const GpuSpec& gpu) {
   return limits;
 }
 
-bool is_held_out(const OperatorShape& shape) {
-  const Site site = std::visit(SiteOf{}, shape);
-  std::uint64_t state = 0;
-  for (const double number : site.numbers) state = mixed(state, number);
-  return state % 5 == 0;
-}
+bool is_held_out(const OperatorShape& shape) { return site_hash(shape) % kFolds == 0; }
 
 FittedFamily fit_family(const std::string& name, const std::vector<FitRow>& rows,
-                        const RateLimits& limits) {
+                        const RateLimits& limits, KeptOut kept_out) {
   FittedFamily result;
-  std::vector<FitRow> all, seen, unseen, skewed;
+  std::vector<FitRow> all, skewed;
   for (const FitRow& row : rows) {
     const auto* experts = std::get_if<ExpertsShape>(&row.shape);
     if (experts != nullptr && experts->skew > 0) {
@@ -380,7 +400,6 @@ FittedFamily fit_family(const std::string& name, const std::vector<FitRow>& rows
       continue;
     }
     all.push_back(row);
-    (is_held_out(row.shape) ? unseen : seen).push_back(row);
   }
   CHECK(!all.empty(), name);
   const std::vector<LogSurface::Axis> axes = trimmed(knots_of(name), all);
@@ -395,18 +414,36 @@ FittedFamily fit_family(const std::string& name, const std::vector<FitRow>& rows
     result.skewed = fmt::format("skewed routing, not fitted: {} rows, median {:.3g}, p90 {:.3g}",
                                 off.size(), middle_of(off, 0.5), middle_of(off, 0.9));
   }
-  if (!seen.empty() && !unseen.empty()) {
-    const std::vector<double> blind = errors_of(family_from(name, seen, limits, axes), unseen);
-    quality.held_out = std::visit(SiteOf{}, all.front().shape).name;
-    quality.held_out_rows = static_cast<std::int64_t>(unseen.size());
-    quality.held_out_median_error = middle_of(blind, 0.5);
-    quality.held_out_p90_error = middle_of(blind, 0.9);
+  const Folds folds(all);
+  result.sites = folds.sites();
+  const auto score = [&](const auto& is_out) {
+    std::vector<FitRow> seen, unseen;
+    for (const FitRow& row : all) (is_out(row.shape) ? unseen : seen).push_back(row);
+    if (seen.empty() || unseen.empty()) return;
+    const OperatorFamily blind = family_from(name, seen, limits, axes);
+    for (const FitRow& row : unseen)
+      result.kept_out.push_back({row.shape, row.seconds, blind.time(row.work).time.value});
+  };
+  if (kept_out == KeptOut::held_out) {
+    score(is_held_out);
+    std::vector<double> blind;
+    for (const KeptOutRow& row : result.kept_out)
+      blind.push_back(std::abs(row.predicted_seconds / row.measured_seconds - 1));
+    if (!blind.empty()) {
+      quality.held_out = std::visit(SiteOf{}, all.front().shape).name;
+      quality.held_out_rows = static_cast<std::int64_t>(blind.size());
+      quality.held_out_median_error = middle_of(blind, 0.5);
+      quality.held_out_p90_error = middle_of(blind, 0.9);
+    }
+  } else {
+    for (std::int64_t fold = 0; fold < folds.count(); ++fold)
+      score([&](const OperatorShape& shape) { return folds.of(shape) == fold; });
   }
   round_as_in_file(result.family);
   return result;
 }
 
-GpuFit fit_gpu(const GpuSpec& gpu, const std::vector<MeasuredTable>& tables) {
+GpuFit fit_gpu(const GpuSpec& gpu, const std::vector<MeasuredTable>& tables, KeptOut kept_out) {
   std::map<std::string, std::vector<TableRow>> by_family;
   std::set<std::string> origins;
   for (const MeasuredTable& table : tables) {
@@ -439,7 +476,7 @@ GpuFit fit_gpu(const GpuSpec& gpu, const std::vector<MeasuredTable>& tables) {
       limits.bytes_per_second = decode->bytes_per_second;
       limits.bytes_are_known = true;
     }
-    FittedFamily family = fit_family(name, plain, limits);
+    FittedFamily family = fit_family(name, plain, limits, kept_out);
     family.rows_of_other_kernels = static_cast<std::int64_t>(rows.size() - chosen.size());
     family.family.source = source_of(chosen);
     if (!family.skewed.empty()) family.family.source += "; " + family.skewed;

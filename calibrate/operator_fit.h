@@ -39,8 +39,20 @@ BaseForm fit_base(const std::vector<FitRow>& rows, const RateLimits& limits);
 /// (n, k); experts: (hidden, experts, experts_per_token); attention: heads; collectives: bytes.
 bool is_held_out(const OperatorShape& shape);
 
+/// A row beside what a fit says of it that has seen no row of its site.
+struct KeptOutRow {
+  OperatorShape shape;
+  double measured_seconds = 0, predicted_seconds = 0;
+};
+/// What is kept out of fits to score them: the sites of is_held_out; or, one after the other, every
+/// fold of sites, so that each row is scored once by a fit that has not seen its site.
+enum class KeptOut { held_out, every_fold };
+inline constexpr std::int64_t kFolds = 5;  // fewer where a family has fewer sites: one each
+
 struct FittedFamily {
   OperatorFamily family;
+  std::int64_t sites = 0;                  // distinct ones among the rows of the fit
+  std::vector<KeptOutRow> kept_out;        // by fold, in the order of the rows
   std::int64_t rows_of_other_kernels = 0;  // not what the engine runs on this GPU
   std::int64_t rows_off_grid = 0;          // beyond the knots
   std::string skewed;                      // how experts with skewed routing are met, in words
@@ -49,7 +61,7 @@ struct FittedFamily {
 /// skew enters through the work of the busiest GPU, and rows with it only score that. CHECKs that
 /// rows are left.
 FittedFamily fit_family(const std::string& name, const std::vector<FitRow>& rows,
-                        const RateLimits& limits);
+                        const RateLimits& limits, KeptOut kept_out = KeptOut::held_out);
 
 struct GpuFit {
   FittedGpu fitted;
@@ -60,7 +72,8 @@ struct GpuFit {
 /// an engine runs by default on this GPU (vLLM's where it was measured). Adds the families that no
 /// table holds and every iteration needs by published rates: gemm/int8, gemm/w4a16, elementwise.
 /// The same for any order of rows. CHECKs that the tables are of this GPU.
-GpuFit fit_gpu(const GpuSpec& gpu, const std::vector<MeasuredTable>& tables);
+GpuFit fit_gpu(const GpuSpec& gpu, const std::vector<MeasuredTable>& tables,
+               KeptOut kept_out = KeptOut::held_out);
 inline constexpr std::int64_t kLeastRows = 10;
 
 /// A table of families for people: rows, floor, rates, errors. Ends with a line end.

@@ -61,8 +61,15 @@ std::optional<OperatorShape> prefill_shape(const Point& point) {
   shape.kv_element_bytes = kv_bytes(point);
   shape.requests = shape.queries = shape.pairs = shape.context = 0;
   const auto fresh = point.lengths("new_lengths"), cached = point.lengths("cached_lengths");
+  const bool chunks = std::any_of(fresh.begin(), fresh.end(), [](auto q) { return q > 1; });
+  double decode_tokens = 0;
   for (std::size_t i = 0; i < fresh.size(); ++i) {
     if (fresh[i] == 0) continue;
+    if (chunks && fresh[i] == 1) {  // a decode beside chunks
+      shape.decodes += 1;
+      decode_tokens += static_cast<double>(cached[i] + 1);
+      continue;
+    }
     const ChunkAttention chunk = {static_cast<double>(fresh[i]), static_cast<double>(cached[i]), 0};
     shape.requests += 1;
     shape.queries += chunk.queries;
@@ -70,6 +77,7 @@ std::optional<OperatorShape> prefill_shape(const Point& point) {
     shape.context += chunk.keys_in_reach();
   }
   if (shape.requests == 0) return std::nullopt;
+  if (shape.decodes > 0) shape.decode_context = decode_tokens / shape.decodes;
   shape.query_heads = number(point, "query_heads");
   shape.kv_heads = number(point, "kv_heads");
   shape.head_dim = number(point, "head_dim");

@@ -18,7 +18,9 @@
 #include "sim/app/calibrate_command.h"
 #include "sim/app/calibrate_fit.h"
 #include "sim/app/calibrate_import.h"
+#include "sim/app/calibrate_replay.h"
 #include "sim/app/calibrate_transfer.h"
+#include "sim/app/calibrate_validate.h"
 #include "sim/app/run_command.h"
 #include "sim/app/scenario_argument.h"
 #include "sim/app/validate_command.h"
@@ -248,6 +250,86 @@ void add_bench(CLI::App& calibrate, CalibrateOptions& options, Action& action) {
   bench.callback([&] { action = [&options] { return bench_command(options); }; });
 }
 
+void add_kept_out(CLI::App& calibrate, KeptOutOptions& options, Action& action) {
+  CLI::App& command = add_command(
+      calibrate, "validate",
+      "How well measurements predict points that are kept out of their own fit: every site once,\n"
+      "by a fit that has not seen it; and the replay that is stored beside a profile.",
+      "fleetsim calibrate validate hw_models/profiles/my-gpu\n"
+      "  fleetsim calibrate validate measured/h200 --gpu h200 --json");
+  command
+      .add_option("FOLDER", options.folders,
+                  "profiles of `calibrate bench`, or folders of `calibrate import`, of one GPU")
+      ->required();
+  command.add_option("--gpu", options.gpu, "whose rows they must be (default: the first folder's)");
+  command.add_flag("--json", options.json, "print JSON instead of tables");
+  command.callback([&] { action = [&options] { return kept_out_command(options); }; });
+}
+
+void add_replay(CLI::App& calibrate, ReplayCommandOptions& options, Action& action) {
+  CLI::App& command = add_command(
+      calibrate, "replay",
+      "Run iterations of a simulation on this machine's GPU through a stack of real kernels and\n"
+      "hold predictions against them: whole iterations as CUDA graphs, and operator by operator.\n"
+      "GPU time alone: the host's part of an iteration is in neither side.",
+      "fleetsim run chatbot --set outputs.iterations=true --out results/chatbot\n"
+      "  fleetsim calibrate replay results/chatbot/iterations.jsonl --profile my-gpu\n"
+      "  fleetsim calibrate replay --measured my-gpu/replay       # again, without a GPU");
+  command.get_formatter()->column_width(24);
+  CLI::Option* log =
+      command.add_option("ITERATIONS.jsonl", options.log, "log of a run with outputs.iterations");
+  CLI::Option* measured = command
+                              .add_option("--measured", options.measured,
+                                          "compare a stored replay; nothing is measured")
+                              ->excludes(log);
+  CLI::Option* profile = command.add_option(
+      "--profile", options.profile,
+      "predict by the fit of this profile (default: of the one that the replay lies in,\n"
+      "else the catalogue's), and store the replay in PROFILE/replay");
+  CLI::Option* fit =
+      command.add_option("--fit", options.fit, "predict by a file of `calibrate fit`")
+          ->excludes(profile);
+  command.add_option("--gpu", options.gpu, "predict by the catalogue's fit of this GPU")
+      ->excludes(profile)
+      ->excludes(fit);
+  command.add_option(
+      "--out", options.out,
+      "folder of the replay (default: results/replay); with --measured: of its page");
+  command
+      .add_option("--count", options.count, "iterations to choose, beside ten built from extremes")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10000}))
+      ->excludes(measured)
+      ->capture_default_str();
+  command
+      .add_option("--parts", options.with_parts,
+                  "iterations whose operators are measured one by one, too")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{10000}))
+      ->excludes(measured)
+      ->capture_default_str();
+  command
+      .add_option("--stack", options.stack,
+                  "llama-3.1-8b or llama-3.1-70b-tp8-rank (default: as in the log)")
+      ->excludes(measured);
+  command.add_option("--budget", options.budget, "device time to spend (default: 480s)")
+      ->excludes(measured);
+  command.add_option("--seed", options.seed, "of the choice and of inputs")
+      ->check(whole_seed, "whole number")
+      ->excludes(measured)
+      ->capture_default_str();
+  command.add_flag("--force", options.force, "overwrite the replay that the folder holds");
+  command.add_flag("--points", options.points, "print the points as job lines; measure nothing")
+      ->excludes(measured);
+  command.add_flag(
+      "--gates", options.gates,
+      "exit with 1 when the median error is above 5 %, the 90th percentile above 10 %\n"
+      "or the bias above 2 %");
+  command.callback([&] {
+    if (options.log.empty() && options.measured.empty())
+      throw CLI::RequiredError("ITERATIONS.jsonl, or --measured");
+    action = [&options] { return replay_command(options); };
+  });
+}
+
 void add_validate(CLI::App& app, ValidateOptions& options, Action& action) {
   CLI::App& command = add_command(
       app, "validate", "Hold predictions against measured operators and whole services",
@@ -364,6 +446,8 @@ int run_command_line(int argc, const char* const* argv) {
   ImportOptions import_options;
   FitOptions fit_options;
   TransferOptions transfer_options;
+  ReplayCommandOptions replay_options;
+  KeptOutOptions kept_out_options;
   ValidateOptions validate_options;
   BreakdownOptions breakdown_options;
   std::string name;
@@ -374,7 +458,8 @@ int run_command_line(int argc, const char* const* argv) {
   app.footer(
       "Example:\n  fleetsim run chat-2k-rps\n\n"
       "Exit codes: 0 done, 1 internal error, 2 bad input or usage, 3 SLO missed (--check-slo).\n"
-      "calibrate bench: 1 a check failed or the measurement broke off, 2 no GPU, 130 Ctrl-C.");
+      "calibrate bench, replay: 1 a check or gate failed or the measurement broke off, 2 no GPU, "
+      "130 Ctrl-C.");
   app.require_subcommand(1);
   add_run(app, options, action);
   add_check(app, options, action);
@@ -390,6 +475,8 @@ int run_command_line(int argc, const char* const* argv) {
   add_import(calibrate, import_options, action);
   add_fit(calibrate, fit_options, action);
   add_transfer(calibrate, transfer_options, action);
+  add_kept_out(calibrate, kept_out_options, action);
+  add_replay(calibrate, replay_options, action);
   add_validate(app, validate_options, action);
   add_breakdown(app, breakdown_options, action);
   try {

@@ -34,10 +34,11 @@ TEST_CASE("a command that does not exist is named, with the nearest one and all 
       "fleetsim: error: there is no command 'rn'; did you mean 'run'?; there are run, check, "));
   for (const char* command : {"breakdown", "calibrate", "report"})
     CHECK(typo.text.find(command) != std::string::npos);
-  const Answer later = ask("calibrate replay");
+  const Answer later = ask("calibrate repley");
   CHECK(later.exit_code == 2);
-  CHECK(later.text.starts_with("calibrate: error: there is no command 'replay'"));
-  for (const char* command : {"bench", "import", "fit", "transfer"})
+  CHECK(later.text.starts_with(
+      "calibrate: error: there is no command 'repley'; did you mean 'replay'?"));
+  for (const char* command : {"bench", "import", "fit", "transfer", "validate", "replay"})
     CHECK(later.text.find(command) != std::string::npos);
   CHECK(ask("").text.find("subcommand is required") != std::string::npos);
 }

@@ -21,6 +21,7 @@
 #include "calibrate/profile.h"
 #include "hw_models/problems.h"
 #include "kernels/measure/job_lines.h"
+#include "tests/calibrate/shell_line.h"
 #include "tests/calibrate/synthetic_profile.h"
 
 #include "tests/catch.h"
@@ -28,35 +29,6 @@
 using namespace fleetsim;
 
 namespace {
-
-struct Ended {
-  int exit_code = 0;
-  std::string out, err;
-};
-
-/// Runs a shell line with $FLEETSIM, $KERNELS (a script with `script` in it) and $DIR set.
-Ended shell(const ScratchFolder& scratch, const std::string& line, const std::string& script = "") {
-  const std::string kernels = scratch.path("kernels.sh");
-  write_file(kernels, "#!/bin/sh\ncd \"$(dirname \"$0\")\"\n" + script + "\n");
-  std::filesystem::permissions(kernels, std::filesystem::perms::owner_all);
-  const std::string whole = "unset FLEETSIM_KERNELS; FLEETSIM='" + std::string(FLEETSIM_PROGRAM) +
-                            "' KERNELS='" + kernels + "' DIR='" + scratch.path("") + "'; " + line;
-  Ended ended;
-  const std::atomic<int> stops = 0;
-  const ProcessEnd end =
-      run_process("/bin/sh", {"-c", whole}, "",
-                  {[&](const std::string& text) { ended.out += text + "\n"; },
-                   [&](const std::string& text) { ended.err += text + "\n"; }, [] {}},
-                  stops);
-  CHECK(end.signal == 0);
-  ended.exit_code = end.exit_code;
-  return ended;
-}
-
-void check_contains(const std::string& text, const std::string& part) {
-  INFO(text << "must hold " << part);
-  CHECK(text.find(part) != std::string::npos);
-}
 
 /// Events of the synthetic profile at DIR/profile, in files that scripts print.
 void prepare_events(const ScratchFolder& scratch) {
