@@ -67,6 +67,7 @@ class Checking {
       else if (step.layer == last - 1 && step.part == StackPart::down)
         remember_hidden(), remember_update();
     }
+    check_in_one_go();
     return result_;
   }
 
@@ -373,6 +374,15 @@ class Checking {
     judge_codes(StackPart::head, "last rows", last,
                 rows_of(memory_.final_hidden, shape().hidden, rows_), 0);
     check_linear(StackPart::head, values_of(last), memory_.logits, sequences_);
+  }
+
+  /// Step by step the host waits in between; on their own, kernels begin while the one before ends.
+  void check_in_one_go() {
+    const std::vector<Bf16> stepwise = rows_of(memory_.last_hidden, shape().hidden, sequences_);
+    stack_.launch({});
+    judge_values(StackPart::final_norm, "in one go",
+                 values_of(rows_of(memory_.last_hidden, shape().hidden, sequences_)),
+                 values_of(stepwise), kStackErrorMax);
   }
 
   void check_sampling() {

@@ -19,7 +19,8 @@ inline constexpr double kStackErrorMax = 1e-2;
 /// operator is computed again on the device's own inputs, in float64, for the last tokens of a few
 /// sequences (all columns of row-wise operators, a sample of linear layers' columns, the query
 /// heads of one KV head): what it read is what the step before left where the model says, so that
-/// an operator which reads elsewhere is found, too. Sampled tokens are the largest logits.
+/// an operator which reads elsewhere is found, too. Sampled tokens are the largest logits. Then the
+/// iteration runs once more without waiting in between, and gives the same hidden rows.
 /// Costs: megabytes of copies; contexts of the sampled sequences, two layers.
 StackCheck check_decoder_stack(const DecoderStack& stack, std::uint64_t seed);
 

@@ -5,8 +5,9 @@
 namespace fleetsim::kernels {
 namespace {
 
-/// What the host needs to issue a graph launch and an event, with room to spare.
-constexpr std::uint32_t kPauseNs = 30'000;
+/// What the host needs to issue a graph launch and an event, with room to spare; and for each node,
+/// where a launch is not of constant time (a whole iteration has hundreds). Room, not measured.
+constexpr std::uint32_t kPauseNs = 30'000, kPauseNsPerNode = 200;
 
 }  // namespace
 
@@ -50,14 +51,18 @@ void GpuReplays::prepare(int runs) {
     throw;
   }
   CUDA_CHECK(cudaStreamEndCapture(stream_, &graph));
+  std::size_t nodes = 0;
+  const cudaError_t counted = cudaGraphGetNodes(graph, nullptr, &nodes);
   const cudaError_t made = cudaGraphInstantiate(&graph_, graph, 0);
   cudaGraphDestroy(graph);
+  CUDA_CHECK(counted);
   CUDA_CHECK(made);
+  pause_ns_ = kPauseNs + kPauseNsPerNode * static_cast<std::uint32_t>(nodes);
   CUDA_CHECK(cudaGraphUpload(graph_, stream_));
 }
 
 double GpuReplays::replay_ns() {
-  if (point_.capturable) launch_pause(kPauseNs, stream_);
+  if (point_.capturable) launch_pause(pause_ns_, stream_);
   CUDA_CHECK(cudaEventRecord(begin_, stream_));
   issue();
   CUDA_CHECK(cudaEventRecord(end_, stream_));

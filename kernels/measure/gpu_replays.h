@@ -37,6 +37,7 @@ class GpuReplays {
   cudaGraphExec_t graph_ = nullptr;
   int runs_ = 0;
   int next_copy_ = 0;
+  std::uint32_t pause_ns_ = 0;
 };
 
 /// A stream of one's own, in no order with any other.

@@ -401,6 +401,14 @@ TEST_CASE("planted faults are found, by the operator that has them", "[kernels][
             value = to_bf16(to_float(value) * 1.02F);
           }
         }).find("gate_up of layer 0") == 0);
+  // what comes out in one go is not what came out step by step
+  int products = 0;
+  CHECK(fault_with(decode(), nullptr, [&](const DecoderStack& stack, void* out) {
+          if (++products > 2 * 4 + 1 && out == stack.memory().qkv)
+            device_fill(out, 0,
+                        sizeof(Bf16) * static_cast<std::size_t>(stack.tokens() * kTiny.qkv_width()),
+                        {});
+        }).find("final_norm of layer 0, in one go") == 0);
   // something left out is NaN, and found
   CHECK(fault_with(decode(), nullptr, [](const DecoderStack& stack, void* out) {
           if (out == stack.memory().logits)
