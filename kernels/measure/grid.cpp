@@ -515,7 +515,7 @@ constexpr Preparation kPreparations[] = {
     {"embedding", 0.1},
     {"sampling", 0.1},
     {"all_reduce", 0.001},  // refused at once where there is one GPU
-    {"iteration", 0.5},
+    {"iteration", 0.3},
     {"latent_decode_attention", 0.3},
     {"latent_prefill_attention", 0.3},
 };
