@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "calibrate/measured_replay.h"
@@ -252,6 +254,18 @@ TEST_CASE("text, JSON and page say the same figures; the page needs nothing from
     CHECK(count_of(page, fmt::format("data-chart=\"{}\"", chart)) == 1);
   CHECK(page.find("16 replayed iterations on h200-sxm") != std::string::npos);
   CHECK(page == replay_html(scores));
+}
+
+// Not run by itself: tests/browser/run.sh asks for it to get a page to look at.
+TEST_CASE("write an example page", "[.pages]") {
+  const char* folder = std::getenv("FLEETSIM_EXAMPLE_PAGES");
+  REQUIRE(folder != nullptr);
+  const ScratchFolder scratch;
+  PlantedReplay planted;
+  planted.factor = [](std::size_t i) { return i % 3 == 0 ? 1.12 : 0.97; };
+  write_planted_replay(scratch.path("replay"), {}, planted_compositions(), planted);
+  std::ofstream(std::string(folder) + "/replay.html")
+      << replay_html(scored(scratch.path("replay"), planted_fit()));
 }
 
 TEST_CASE("a replay in which nothing can be compared still has a page", "[replay]") {
