@@ -64,12 +64,12 @@ std::string kept_out_text(const KeptOutScores& scores, bool color) {
                  signed_percent_text(one.scores->bias)});
   out += table.text(color);
   out += "\nThe worst of each family\n";
-  TextTable worst({"call", "error", "measured", "predicted"});
+  TextTable worst({"error", "measured", "predicted", "call"});
   for (const KeptOutFamily& one : scores.families)
     for (const KeptOutRow& row : one.worst)
-      worst.add({text_of(row.shape), signed_percent_text(error_of(row)),
-                 duration_text(row.measured_seconds), duration_text(row.predicted_seconds)});
-  out += worst.text(color);
+      worst.add({signed_percent_text(error_of(row)), duration_text(row.measured_seconds),
+                 duration_text(row.predicted_seconds), text_of(row.shape)});
+  out += worst.text(color, 3);
   out += "\n";
   for (const KeptOutFamily& one : scores.families)
     if (!one.scores) out += fmt::format("- Not measurable: {}\n", unmeasured_text(one));
