@@ -25,9 +25,10 @@ struct PrefillCase {
   DraftShape drafts = DraftShape::none;  // of sequences of at most 64 new tokens
   bool workspace = true;                 // given to the kernel
   PrefillVariant variant = PrefillVariant::best;
+  bool e4m3 = false;  // keys and values
 };
 
-/// What the device gets of a case.
+/// What the device gets of a case. Codes of e4m3 stand here as bf16, which holds them all.
 struct PrefillOperands {
   std::vector<Bf16> query, keys, values;
   std::vector<int> page_table, query_starts, cached_lengths;

@@ -10,15 +10,12 @@ namespace fleetsim::kernels {
 namespace {
 
 /// Other GPUs, newer ones too, have no wgmma.
-bool runs_on_hopper(const PrefillAttentionArguments& arguments) {
-  return device_facts().compute_capability == 90 && arguments.variant != PrefillVariant::portable;
+bool runs_on_hopper(const PrefillBatch& batch) {
+  return device_facts().compute_capability == 90 && batch.variant != PrefillVariant::portable;
 }
 
-}  // namespace
-
-bool prefill_attention_supports(const PrefillAttentionArguments& arguments,
-                                std::int64_t total_tokens) {
-  const PrefillAttentionArguments& a = arguments;
+/// What both element types and all kernels ask of heads, pages and sizes.
+bool supports_batch(const PrefillBatch& a, std::int64_t total_tokens) {
   if (a.head_dim != 64 && a.head_dim != 128) return false;
   if (a.page_tokens < prefill::kCopyTokens || a.page_tokens % prefill::kCopyTokens != 0)
     return false;
@@ -32,23 +29,7 @@ bool prefill_attention_supports(const PrefillAttentionArguments& arguments,
          total_tokens * group / kQueryTileRows + a.sequences <= kPrefillTilesMax;
 }
 
-std::size_t prefill_attention_workspace_bytes(const PrefillAttentionArguments& arguments) {
-  constexpr std::size_t kLeast = 256;  // not nothing, so that every caller has one
-  return runs_on_hopper(arguments) ? hopper::workspace_bytes(arguments) : kLeast;
-}
-
-void prepare_prefill_attention_workspace(const PrefillAttentionArguments& arguments,
-                                         Stream stream) {
-  if (runs_on_hopper(arguments)) hopper::prepare_workspace(arguments, stream);
-}
-
-void launch_prefill_attention(const PrefillAttentionArguments& arguments, Stream stream) {
-  const PrefillAttentionArguments& a = arguments;
-  CHECK(prefill_attention_supports(a, a.total_tokens));
-  CHECK(a.softmax_scale > 0 && a.pages_per_sequence >= 0);
-  if (a.total_tokens == 0 || a.sequences == 0) return;
-  if (runs_on_hopper(a)) return hopper::launch(a, stream);
-  CHECK(a.variant == PrefillVariant::best || a.variant == PrefillVariant::portable);
+void launch_portable(const PrefillAttentionArguments& a, Stream stream) {
   const int group = a.query_heads / a.kv_heads;
   const int tiles = query_tiles_max(a.total_tokens, a.sequences, group);
 
@@ -67,5 +48,52 @@ void launch_prefill_attention(const PrefillAttentionArguments& arguments, Stream
     prefill::launch_kernel<prefill::Sight::all>(parameters, tiles, stream);
   }
 }
+
+}  // namespace
+
+template <>
+bool prefill_attention_supports(const PrefillArguments<Bf16>& arguments,
+                                std::int64_t total_tokens) {
+  const bool stage =
+      arguments.variant != PrefillVariant::best && arguments.variant != PrefillVariant::portable;
+  return supports_batch(arguments, total_tokens) &&
+         (!stage || (arguments.head_dim == 128 && runs_on_hopper(arguments)));
+}
+template <>
+bool prefill_attention_supports(const PrefillArguments<E4m3>& arguments,
+                                std::int64_t total_tokens) {
+  return supports_batch(arguments, total_tokens) && arguments.head_dim == 128 &&
+         arguments.variant == PrefillVariant::best && runs_on_hopper(arguments);
+}
+
+template <class Element>
+std::size_t prefill_attention_workspace_bytes(const PrefillArguments<Element>& arguments) {
+  constexpr std::size_t kLeast = 256;  // not nothing, so that every caller has one
+  return runs_on_hopper(arguments) ? hopper::workspace_bytes(arguments) : kLeast;
+}
+
+template <class Element>
+void prepare_prefill_attention_workspace(const PrefillArguments<Element>& arguments,
+                                         Stream stream) {
+  if (runs_on_hopper(arguments)) hopper::prepare_workspace(arguments, stream);
+}
+
+template <class Element>
+void launch_prefill_attention(const PrefillArguments<Element>& arguments, Stream stream) {
+  const PrefillArguments<Element>& a = arguments;
+  CHECK(prefill_attention_supports(a, a.total_tokens));
+  CHECK(a.softmax_scale > 0 && a.pages_per_sequence >= 0);
+  CHECK(a.query_scale > 0 && a.key_scale > 0 && a.value_scale > 0);
+  if (a.total_tokens == 0 || a.sequences == 0) return;
+  if (runs_on_hopper(a)) return hopper::launch(a, stream);
+  if constexpr (sizeof(Element) == 2) launch_portable(a, stream);
+}
+
+template std::size_t prefill_attention_workspace_bytes(const PrefillArguments<Bf16>&);
+template std::size_t prefill_attention_workspace_bytes(const PrefillArguments<E4m3>&);
+template void prepare_prefill_attention_workspace(const PrefillArguments<Bf16>&, Stream);
+template void prepare_prefill_attention_workspace(const PrefillArguments<E4m3>&, Stream);
+template void launch_prefill_attention(const PrefillArguments<Bf16>&, Stream);
+template void launch_prefill_attention(const PrefillArguments<E4m3>&, Stream);
 
 }  // namespace fleetsim::kernels

@@ -11,17 +11,15 @@ namespace fleetsim::kernels {
 /// step brought (kernels/README.md); those with consumers need sm_90 and head_dim 128.
 enum class PrefillVariant { best, portable, one_consumer, two_consumers };
 
+/// The new tokens of a batch, and what they see.
+///
 /// out = softmax(softmax_scale * Q K^T + mask) V for each sequence and query head. The keys and
 /// values of the new tokens already stand in their pages, behind those of the cached ones: a
 /// sequence with c cached and q new tokens has c + q keys. All pointers are to device memory and
 /// 16-byte aligned; every length is read there, so a captured launch stays valid while lengths
 /// change within total_tokens and sequences.
-///
-/// GPUs of sm_90 take a kernel of their own (wgmma, tensor copies), all others the portable one.
-struct PrefillAttentionArguments {
-  const Bf16* query = nullptr;        // [total_tokens][query_heads][head_dim]
-  const Bf16* key_pages = nullptr;    // [pages][kv_heads][page_tokens][head_dim]
-  const Bf16* value_pages = nullptr;  // the same
+struct PrefillBatch {
+  const Bf16* query = nullptr;      // [total_tokens][query_heads][head_dim]
   const int* page_table = nullptr;  // [sequences][pages_per_sequence]; entries beyond a sequence's
                                     // keys are not read
   const int* query_starts = nullptr;  // [sequences + 1]: row of `query` where each sequence begins,
@@ -56,6 +54,20 @@ struct PrefillAttentionArguments {
   PrefillVariant variant = PrefillVariant::best;
 };
 
+/// The batch over pages of Element, Bf16 or E4m3.
+///
+/// GPUs of sm_90 take a kernel of their own (wgmma, tensor copies), all others the portable one.
+/// E4m3 needs sm_90 and head_dim 128, and is multiplied as it is: K = key_scale * codes, V =
+/// value_scale * codes; queries become query_scale * codes, and probabilities 8 bits too (rounded
+/// to nearest, queries beyond 448 * query_scale saturated).
+template <class Element>
+struct PrefillArguments : PrefillBatch {
+  const Element* key_pages = nullptr;    // [pages][kv_heads][page_tokens][head_dim]
+  const Element* value_pages = nullptr;  // the same
+  float query_scale = 1, key_scale = 1, value_scale = 1;  // > 0; 1 for Bf16
+};
+using PrefillAttentionArguments = PrefillArguments<Bf16>;
+
 /// New tokens of a sequence up to which tree_masks apply: the bits of a mask.
 inline constexpr int kTreeTokensMax = 64;
 
@@ -63,19 +75,24 @@ inline constexpr int kTreeTokensMax = 64;
 /// needs at most total_tokens * query_heads / kv_heads / 128 + sequences.
 inline constexpr int kPrefillTilesMax = 65535;
 
-/// Whether the kernel takes these heads, pages and numbers of sequences and `total_tokens` (which
-/// arguments.total_tokens need not be able to hold); other fields are not looked at.
-bool prefill_attention_supports(const PrefillAttentionArguments& arguments,
+/// Whether this GPU has the variant, and it takes these heads, pages, masks and numbers of sequences
+/// and `total_tokens` (which arguments.total_tokens need not be able to hold); other fields are not
+/// looked at.
+template <class Element>
+bool prefill_attention_supports(const PrefillArguments<Element>& arguments,
                                 std::int64_t total_tokens);
 
 /// Bytes of workspace for this head_dim on this GPU, at least 256; lengths and batch do not matter.
-std::size_t prefill_attention_workspace_bytes(const PrefillAttentionArguments& arguments);
+template <class Element>
+std::size_t prefill_attention_workspace_bytes(const PrefillArguments<Element>& arguments);
 /// Once for a workspace, before the first launch that uses it (and after a launch that failed).
-void prepare_prefill_attention_workspace(const PrefillAttentionArguments& arguments, Stream stream);
+template <class Element>
+void prepare_prefill_attention_workspace(const PrefillArguments<Element>& arguments, Stream stream);
 
 /// Starts it on `stream`; sm_80 or later. CHECKs that the arguments are supported and sound.
 /// Errors: CudaError.
 /// Source: FlashAttention-2 (Dao 2023), the online softmax of Milakov and Gimelshein (2018).
-void launch_prefill_attention(const PrefillAttentionArguments& arguments, Stream stream);
+template <class Element>
+void launch_prefill_attention(const PrefillArguments<Element>& arguments, Stream stream);
 
 }  // namespace fleetsim::kernels

@@ -6,14 +6,16 @@
 namespace fleetsim::kernels::hopper {
 
 /// As prefill_attention_workspace_bytes, for this kernel.
-std::size_t workspace_bytes(const PrefillAttentionArguments& arguments);
-void prepare_workspace(const PrefillAttentionArguments& arguments, Stream stream);
+std::size_t workspace_bytes(const PrefillBatch& batch);
+void prepare_workspace(const PrefillBatch& batch, Stream stream);
 
 /// Arguments that launch_prefill_attention has checked, with something to do; any variant but
 /// `portable`.
-void launch(const PrefillAttentionArguments& arguments, Stream stream);
+void launch(const PrefillArguments<Bf16>& arguments, Stream stream);
+/// The variant `best` alone.
+void launch(const PrefillArguments<E4m3>& arguments, Stream stream);
 
 /// The stages before the last (kernels-and-cost-models §5.3), head_dim 128.
-void launch_stage(const PrefillAttentionArguments& arguments, Stream stream);
+void launch_stage(const PrefillArguments<Bf16>& arguments, Stream stream);
 
 }  // namespace fleetsim::kernels::hopper

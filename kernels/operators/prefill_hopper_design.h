@@ -18,7 +18,10 @@ constexpr std::uint32_t kMinusInfinity = 0xff800000U;
 constexpr int kProducerRegisters = 56, kConsumerRegisters = 224;
 /// Named barriers: the turns of the consumers, then each one's own.
 constexpr unsigned kTurn = 1, kOwn = 3;
+/// Warps of the producer. The last two turn values of e4m3; with bf16 one of them clears gaps, and
+/// the other has nothing to do.
 enum ProducerWarp { kPlans, kCopies, kClears };
+constexpr int kTurningWarps = 2;
 
 /// What is added up of cut tiles' pieces.
 struct RowSums {
@@ -32,33 +35,48 @@ struct Workspace {
 };
 
 struct Parameters {
-  PrefillAttentionArguments arguments;
+  PrefillBatch arguments;
   TileLengths lengths;
   Workspace workspace;
   int places;  // in the workspace; 0: tiles are not cut
   int group;
   int box_tokens;
-  float scale_log2;  // softmax_scale * log2(e)
+  float scale_log2;   // softmax_scale * query_scale * key_scale * log2(e)
+  float query_codes;  // 1 / query_scale
+  float value_scale;
 };
 
-template <int kHeadDim_, int kConsumers_, bool kOverlap_>
+/// Element: of keys and values, and of what is multiplied. Queries come as bf16.
+template <class Element_, int kHeadDim_, int kConsumers_, bool kOverlap_>
 struct Design {
+  using Element = Element_;
+  static constexpr bool kIsBf16 = sizeof(Element) == 2;
   static constexpr int kHeadDim = kHeadDim_, kConsumers = kConsumers_;
   static constexpr bool kOverlap = kOverlap_;
   static constexpr int kRows = 64 * kConsumers;
   static constexpr int kThreads = kWarpgroupThreads * (1 + kConsumers);
   static constexpr int kConsumerWarps = kWarpgroupThreads / kWarpLanes * kConsumers;
-  static constexpr int kRowBytes = kHeadDim * 2;
-  static constexpr int kPanels = kRowBytes / kPanelRowBytes;
+  static constexpr int kQueryRowBytes = kHeadDim * 2;  // of outputs too
+  static constexpr int kQueryPanels = kQueryRowBytes / kPanelRowBytes;
   static constexpr int kQueryPanel = kRows * kPanelRowBytes;
+  static constexpr int kRowBytes = kHeadDim * static_cast<int>(sizeof(Element));
+  static constexpr int kPanels = kRowBytes / kPanelRowBytes;
+  static constexpr int kPanelValues = kPanelRowBytes / static_cast<int>(sizeof(Element));
   static constexpr int kTilePanel = kTileKeys * kPanelRowBytes;
   static constexpr int kTileBytes = kPanels * kTilePanel;
+  static constexpr int kStep = 32 / static_cast<int>(sizeof(Element));  // K of a multiplication
+  /// Probabilities are 2^kShift times as large as they are: e4m3 has the most room there (its
+  /// largest is 448). The sums they are divided by are, too.
+  static constexpr int kShift = kIsBf16 ? 0 : 8;
+  static_assert(kPanels >= 1, "rows of keys fill panels");
 
   // offsets in shared memory
-  static constexpr int kKeys = kRows * kRowBytes;  // behind the queries
+  static constexpr int kKeys = kRows * kQueryRowBytes;  // behind the queries
   static constexpr int kValues = kKeys + kStages * kTileBytes;
-  static constexpr int kOut = kValues + kStages * kTileBytes;
-  static constexpr int kControl = kOut + kRows * kRowBytes;
+  static constexpr int kTurned = kValues + kStages * kTileBytes;  // e4m3: values, rows along keys
+  static constexpr int kCodes = kTurned + (kIsBf16 ? 0 : kStages * kTileBytes);  // e4m3: queries
+  static constexpr int kOut = kCodes + (kIsBf16 ? 0 : kRows * kRowBytes);
+  static constexpr int kControl = kOut + kRows * kQueryRowBytes;
 };
 
 /// A piece as the planning warp hands it to the others.
@@ -85,7 +103,8 @@ struct Control {
   Mbarrier query_full, query_empty;
   Mbarrier keys_full[kStages], keys_empty[kStages];
   Mbarrier values_full[kStages], values_empty[kStages];
-  Mbarrier values_landed[kStages];  // copied, with gaps to be cleared
+  Mbarrier values_landed[kStages];  // copied, to be turned, or with gaps to be cleared
+  Mbarrier values_turned[kStages];  // e4m3: read by those who turn them
   Mbarrier order_full[kOrders], order_empty[kOrders];
   Order orders[kOrders];
   PiecePlan plan;
@@ -110,21 +129,34 @@ struct Turn {
 
 template <class D>
 FLEETSIM_DEVICE void init_barriers(Control* control) {
-  constexpr unsigned kReaders = D::kConsumerWarps + 2;  // of an order: copying, clearing warp too
+  // of an order: the copying warp, and those that clear or turn, too
+  constexpr unsigned kReaders = D::kConsumerWarps + 1 + (D::kIsBf16 ? 1 : kTurningWarps);
   barrier_init(&control->query_full, 1);
   barrier_init(&control->query_empty, D::kConsumerWarps);
   for (int i = 0; i < kStages; ++i) {
     barrier_init(&control->keys_full[i], 1);
     barrier_init(&control->keys_empty[i], D::kConsumerWarps);
-    barrier_init(&control->values_full[i], 1);
+    barrier_init(&control->values_full[i], D::kIsBf16 ? 1 : kTurningWarps);
     barrier_init(&control->values_empty[i], D::kConsumerWarps);
     barrier_init(&control->values_landed[i], 1);
+    barrier_init(&control->values_turned[i], kTurningWarps);
   }
   for (int i = 0; i < kOrders; ++i) {
     barrier_init(&control->order_full[i], 1);
     barrier_init(&control->order_empty[i], kReaders);
   }
   fence_barrier_init();
+}
+
+/// The order in a slot; the caller is done with it when it has called `done_with_order`.
+FLEETSIM_DEVICE const Order& wait_for_order(Control* control, const Turn<kOrders>& turn) {
+  barrier_wait(&control->order_full[turn.slot], turn.parity);
+  return control->orders[turn.slot];
+}
+FLEETSIM_DEVICE void done_with_order(Control* control, Turn<kOrders>& turn) {
+  sync_warp();
+  if (threadIdx.x % kWarpLanes == 0) barrier_arrive(&control->order_empty[turn.slot]);
+  turn.advance();
 }
 
 }  // namespace fleetsim::kernels::hopper

@@ -14,11 +14,11 @@ inline std::size_t align_256(std::size_t bytes) { return (bytes + 255) / 256 * 2
 /// Places of the workspace for pieces of cut tiles.
 inline int workspace_places() { return kPlacesPerBlock * device_facts().sms; }
 
-inline Workspace workspace_of(const PrefillAttentionArguments& arguments) {
+inline Workspace workspace_of(const PrefillBatch& batch) {
   Workspace workspace = {};
-  if (arguments.workspace == nullptr) return workspace;
+  if (batch.workspace == nullptr) return workspace;
   const auto places = static_cast<std::size_t>(workspace_places());
-  auto* at = static_cast<unsigned char*>(arguments.workspace);
+  auto* at = static_cast<unsigned char*>(batch.workspace);
   workspace.next = reinterpret_cast<unsigned*>(at);
   workspace.arrived = workspace.next + 1;
   at += align_256((1 + 2 * places) * sizeof(unsigned));
@@ -31,25 +31,27 @@ inline Workspace workspace_of(const PrefillAttentionArguments& arguments) {
 /// Pages of one head, one behind the other: [pages * kv_heads][page_tokens][head_dim]. How many
 /// pages there are is not known here: as many as fit into a terabyte, which is more than any GPU
 /// has and far from where addresses of 48 bits end.
-inline TensorMap map_of_pages(const PrefillAttentionArguments& a, const Bf16* pages,
-                              int box_tokens) {
+template <class Element>
+TensorMap map_of_pages(const PrefillBatch& a, const Element* pages, int box_tokens) {
+  constexpr int kBytes = sizeof(Element);
   constexpr std::int64_t kReach = std::int64_t{1} << 40;
   TensorShape shape;
   shape.base = pages;
+  shape.element_bytes = kBytes;
   shape.rank = 3;
   shape.sizes[0] = a.head_dim;
   shape.sizes[1] = a.page_tokens;
-  shape.strides[1] = std::int64_t{a.head_dim} * 2;
+  shape.strides[1] = std::int64_t{a.head_dim} * kBytes;
   shape.strides[2] = shape.strides[1] * a.page_tokens;
   shape.sizes[2] =
       std::min<std::int64_t>(kReach / shape.strides[2], std::numeric_limits<int>::max());
-  shape.box[0] = 64;
+  shape.box[0] = kPanelRowBytes / kBytes;
   shape.box[1] = box_tokens;
   shape.box[2] = 1;
   return make_tensor_map(shape);
 }
 
-inline TensorMap map_of_queries(const PrefillAttentionArguments& a, int tile_tokens) {
+inline TensorMap map_of_queries(const PrefillBatch& a, int tile_tokens) {
   TensorShape shape;
   shape.base = a.query;
   shape.rank = 3;
@@ -65,7 +67,7 @@ inline TensorMap map_of_queries(const PrefillAttentionArguments& a, int tile_tok
 }
 
 template <class D>
-void launch_design(const PrefillAttentionArguments& a, Stream stream) {
+void launch_design(const PrefillArguments<typename D::Element>& a, Stream stream) {
   Parameters p;
   p.arguments = a;
   p.group = a.query_heads / a.kv_heads;
@@ -79,7 +81,9 @@ void launch_design(const PrefillAttentionArguments& a, Stream stream) {
   p.workspace = workspace_of(a);
   p.places = a.workspace == nullptr ? 0 : workspace_places();
   p.box_tokens = std::gcd(a.page_tokens, kTileKeys);
-  p.scale_log2 = a.softmax_scale * kLog2E;
+  p.scale_log2 = a.softmax_scale * a.query_scale * a.key_scale * kLog2E;
+  p.query_codes = 1 / a.query_scale;
+  p.value_scale = a.value_scale;
 
   LaunchShape shape;
   shape.grid = dim3{static_cast<unsigned>(device_facts().sms), 1, 1};

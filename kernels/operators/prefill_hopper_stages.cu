@@ -5,12 +5,11 @@
 
 namespace fleetsim::kernels::hopper {
 
-void launch_stage(const PrefillAttentionArguments& arguments, Stream stream) {
-  CHECK(arguments.head_dim == 128);
+void launch_stage(const PrefillArguments<Bf16>& arguments, Stream stream) {
   if (arguments.variant == PrefillVariant::one_consumer)
-    return launch_design<Design<128, 1, false>>(arguments, stream);
+    return launch_design<Design<Bf16, 128, 1, false>>(arguments, stream);
   CHECK(arguments.variant == PrefillVariant::two_consumers);
-  launch_design<Design<128, 2, false>>(arguments, stream);
+  launch_design<Design<Bf16, 128, 2, false>>(arguments, stream);
 }
 
 }  // namespace fleetsim::kernels::hopper

@@ -28,6 +28,13 @@ double rounded(double value, AttentionRounding rounding) {
   return static_cast<double>(to_float(to_bf16(static_cast<float>(value))));
 }
 
+/// A probability relative to the largest of its row, as values are multiplied by it.
+double rounded_weight(double weight, double sum, AttentionRounding rounding) {
+  if (rounding != AttentionRounding::e4m3_steps) return rounded(weight / sum, rounding);
+  constexpr double kLargest = 256;
+  return to_float(to_e4m3(static_cast<float>(weight * kLargest))) / kLargest / sum;
+}
+
 }  // namespace
 
 std::vector<AttentionRow> decode_rows(const std::vector<int>& lengths) {
@@ -97,7 +104,8 @@ AttentionOutputs reference_attention(const AttentionInputs& inputs, AttentionRou
         double score = 0;
         for (std::size_t i = 0; i < dim; ++i)
           score += static_cast<double>(inputs.queries[at + i]) * static_cast<double>(key[i]);
-        score = rounded(score * shape.softmax_scale, rounding);
+        score *= shape.softmax_scale;
+        if (rounding == AttentionRounding::bf16_steps) score = rounded(score, rounding);
         weights[static_cast<std::size_t>(token)] = score;
         largest = std::max(largest, score);
       }
@@ -106,7 +114,8 @@ AttentionOutputs reference_attention(const AttentionInputs& inputs, AttentionRou
       outputs.lse.push_back(seen.visible > 0 ? largest + std::log(sum) : largest);
       for (int token = seen.first; token < seen.visible; ++token) {
         if (!seen.sees(token)) continue;
-        const double weight = rounded(weights[static_cast<std::size_t>(token)] / sum, rounding);
+        const double weight =
+            rounded_weight(weights[static_cast<std::size_t>(token)], sum, rounding);
         const float* value = &inputs.values[place(token)];
         for (std::size_t i = 0; i < dim; ++i)
           outputs.out[at + i] += weight * static_cast<double>(value[i]);

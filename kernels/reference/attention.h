@@ -69,10 +69,12 @@ struct AttentionOutputs {
 
 /// How the reference rounds.
 enum class AttentionRounding {
-  none,       // float64 throughout
-  bf16_steps  // as a bf16 implementation in separate steps: scores, probabilities and outputs are
-              // rounded to bf16, sums are exact. A kernel may err twice as much (the rule of
-              // FlashAttention's own tests, kernels-and-cost-models §4.7)
+  none,        // float64 throughout
+  bf16_steps,  // as a bf16 implementation in separate steps: scores, probabilities and outputs are
+               // rounded to bf16, sums are exact. A kernel may err twice as much (the rule of
+               // FlashAttention's own tests, kernels-and-cost-models §4.7)
+  e4m3_steps   // as one that multiplies values by probabilities in e4m3, of which the largest is
+               // 2^8 (E4m3's largest is 448); sums of probabilities are exact, outputs bf16
 };
 
 /// Errors: CHECK when sizes do not fit together.

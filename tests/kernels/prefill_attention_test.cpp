@@ -292,6 +292,35 @@ TEST_CASE("the check of prefill attention notices what is wrong", "[kernels][pre
   }
 }
 
+TEST_CASE("the check of prefill attention notices what is wrong with e4m3",
+          "[kernels][prefill_attention]") {
+  PrefillCase c{4, 1, 128, 16, {20, 9}, {30, 150}};
+  c.e4m3 = true;
+  require_passed(check_prefill_case(c, 5));
+  SECTION("two pages swapped") {
+    CHECK(any_failed(check_prefill_case(
+        c, 5, [](PrefillOperands& o) { std::swap(o.page_table[0], o.page_table[1]); })));
+  }
+  SECTION("two tokens' values swapped") {
+    // within the 32 keys whose order the kernel changes
+    CHECK(any_failed(check_prefill_case(c, 5, [](PrefillOperands& o) {
+      const auto token = o.values.begin() + o.page_table[0] * 16 * 128;
+      std::swap_ranges(token + 2 * 128, token + 3 * 128, token + 8 * 128);
+    })));
+  }
+  SECTION("two elements of a value swapped") {
+    CHECK(any_failed(check_prefill_case(c, 5, [](PrefillOperands& o) {
+      for (int token = 0; token < 16; ++token) {
+        const auto value = o.values.begin() + (o.page_table[0] * 16 + token) * 128;
+        std::swap(value[16], value[17]);
+      }
+    })));
+  }
+  SECTION("a mask one key off") {
+    CHECK(any_failed(check_prefill_case(c, 5, [](PrefillOperands& o) { --o.cached_lengths[0]; })));
+  }
+}
+
 TEST_CASE("the check of prefill attention notices what is wrong with a draft tree",
           "[kernels][prefill_attention]") {
   const PrefillCase c{4, 1, 64, 16, {9, 70, 1}, {30, 50, 20}, true, 0, 0, 1, 0, DraftShape::random};
@@ -432,4 +461,5 @@ TEST_CASE("prefill attention refuses shapes that it was not made for",
   refused([](PrefillAttentionArguments& a) { a.window = 8, a.causal = false; });
   refused([&](PrefillAttentionArguments& a) { a.tree_masks = &mask, a.causal = false; });
   refused([&](PrefillAttentionArguments& a) { a.tree_masks = &mask, a.window = 8; });
+  refused([](PrefillAttentionArguments& a) { a.variant = PrefillVariant::one_consumer; });
 }
