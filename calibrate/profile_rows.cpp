@@ -54,30 +54,35 @@ std::optional<OperatorShape> decode_shape(const Point& point) {
   return shape;
 }
 
+/// Sequences of one new token are decodes where others bring more: such a call is of
+/// another family than prompts alone. A batch of decodes alone stays one of short prompts.
 std::optional<OperatorShape> prefill_shape(const Point& point) {
   if (point.integer("causal") == 0) return std::nullopt;
+  const double window = number(point, "window");
   PrefillAttentionShape shape;
   shape.backend = AttentionBackend::fa2;
   shape.kv_element_bytes = kv_bytes(point);
   shape.requests = shape.queries = shape.pairs = shape.context = 0;
   const auto fresh = point.lengths("new_lengths"), cached = point.lengths("cached_lengths");
-  const bool chunks = std::any_of(fresh.begin(), fresh.end(), [](auto q) { return q > 1; });
-  double decode_tokens = 0;
+  const bool has_chunks =
+      std::any_of(fresh.begin(), fresh.end(), [](std::int64_t tokens) { return tokens > 1; });
   for (std::size_t i = 0; i < fresh.size(); ++i) {
     if (fresh[i] == 0) continue;
-    if (chunks && fresh[i] == 1) {  // a decode beside chunks
+    const ChunkAttention chunk = {static_cast<double>(fresh[i]), static_cast<double>(cached[i]),
+                                  window};
+    shape.windowed = shape.windowed || chunk.cut_by_window();
+    if (has_chunks && fresh[i] == 1) {
       shape.decodes += 1;
-      decode_tokens += static_cast<double>(cached[i] + 1);
+      shape.decode_context += chunk.keys_in_reach();
       continue;
     }
-    const ChunkAttention chunk = {static_cast<double>(fresh[i]), static_cast<double>(cached[i]), 0};
     shape.requests += 1;
     shape.queries += chunk.queries;
     shape.pairs += chunk.pairs();
     shape.context += chunk.keys_in_reach();
   }
   if (shape.requests == 0) return std::nullopt;
-  if (shape.decodes > 0) shape.decode_context = decode_tokens / shape.decodes;
+  if (shape.decodes > 0) shape.decode_context /= shape.decodes;  // the mean
   shape.query_heads = number(point, "query_heads");
   shape.kv_heads = number(point, "kv_heads");
   shape.head_dim = number(point, "head_dim");

@@ -18,6 +18,7 @@ const std::vector<Check>& all_checks() {
     {"quantise", check_quantise},
     {"embedding", check_embedding},
     {"sampling", check_sampling},
+    {"rejection_sampling", check_rejection_sampling},
     {"w4a16_gemm", check_w4a16_gemm},
     {"all_reduce", check_all_reduce},
     {"expert_routing", check_expert_routing},

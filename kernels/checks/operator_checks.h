@@ -19,6 +19,7 @@ std::vector<CheckReport> check_silu_mul(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_quantise(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_embedding(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_sampling(std::uint64_t seed, Scale scale);
+std::vector<CheckReport> check_rejection_sampling(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_all_reduce(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_expert_routing(std::uint64_t seed, Scale scale);
 std::vector<CheckReport> check_expert_permutation(std::uint64_t seed, Scale scale);

@@ -229,16 +229,18 @@ void add_decode_points(Collection& points, Draws& draws) {
 }
 
 void add_prefill(Collection& points, Level level, const HeadGroup& group, std::int64_t page_tokens,
-                 const std::string& fresh, const std::string& cached, bool causal) {
+                 const std::string& fresh, const std::string& cached, bool causal,
+                 std::int64_t window = 0) {
   Point::Values values = head_values(group, "bf16", page_tokens);
   values.emplace_back("new_lengths", fresh);
   values.emplace_back("cached_lengths", cached);
   values.emplace_back("causal", causal ? "1" : "0");
+  values.emplace_back("window", text(window));
   points.add(level, "prefill_attention", values);
 }
 
 void add_prefill_points(Collection& points, Draws& draws) {
-  constexpr std::int64_t kRaggedMixes = 40;
+  constexpr std::int64_t kRaggedMixes = 24;
   for (const HeadGroup& group : {kGroups[0], kGroups[1]})
     for (const std::int64_t fresh : {64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384})
       for (const std::int64_t cached : {0, 1024, 8192, 32768}) {
@@ -251,6 +253,24 @@ void add_prefill_points(Collection& points, Draws& draws) {
     add_prefill(points, dense, kGroups[0], 16, "1x" + text(fresh), "1x0", false);
     add_prefill(points, dense, kGroups[3], 16, "1x" + text(fresh), "1x0", true);
   }
+  // a chunk beside decodes, in one call
+  for (const std::int64_t decodes : {16, 64, 256}) {
+    const std::string beside = "," + text(decodes) + "x";
+    for (const std::int64_t cached : {0, 8192})
+      add_prefill(points, decodes == 64 && cached == 8192 ? quick : core, kGroups[0], 16,
+                  "1x512" + beside + "1", "1x" + text(cached) + beside + "2047", true);
+    add_prefill(points, dense, kGroups[1], 16, "1x2048" + beside + "1", "1x4096" + beside + "2047",
+                true);
+  }
+  // windows: Mistral's and Gemma's lengths, and gpt-oss's on its heads
+  for (const std::int64_t fresh : {512, 8192})
+    for (const std::int64_t cached : {0, 32768}) {
+      add_prefill(points, fresh == 8192 && cached == 0 ? quick : core, kGroups[0], 16,
+                  "1x" + text(fresh), "1x" + text(cached), true, 1024);
+      add_prefill(points, core, kGroups[3], 16, "1x" + text(fresh), "1x" + text(cached), true, 128);
+      add_prefill(points, dense, kGroups[0], 16, "1x" + text(fresh), "1x" + text(cached), true,
+                  4096);
+    }
   for (std::int64_t i = 0; i < kRaggedMixes; ++i) {
     const std::int64_t batch = draws.log_even(2, 32);
     std::int64_t left = draws.log_even(1024, 16384);  // new tokens of the whole batch
@@ -312,6 +332,26 @@ void add_latent_prefill_points(Collection& points) {
 }
 
 // KV paging ------------------------------------------------------------------------------------
+
+void add_verify_points(Collection& points) {
+  constexpr std::int64_t kCachedMax = std::int64_t{2} << 20;  // tokens: 8 GiB of these heads' KV
+  for (const std::int64_t batch : {1, 16, 64, 256})
+    for (const std::int64_t context : {512, 2048, 8192, 32768})
+      for (const std::int64_t tokens : {4, 8, 16, 64})
+        for (const char* draft : {"chain", "tree"}) {
+          if (batch * context > kCachedMax) continue;
+          const bool chain = std::string_view(draft) == "chain";
+          // a grid of drafts of 8, and along the lengths of drafts at two of its sites
+          const bool site = (batch == 1 && context == 8192) || (batch == 64 && context == 2048);
+          if (!site && !(chain && tokens == 8)) continue;
+          const bool coarse = site && tokens == 8;
+          Point::Values values = head_values(kGroups[0], "bf16", 16);
+          values.emplace_back("lengths", text(batch) + "x" + text(context));
+          values.emplace_back("draft_tokens", text(tokens));
+          values.emplace_back("draft", draft);
+          points.add(coarse ? quick : core, "verify_attention", values);
+        }
+}
 
 void add_rope_points(Collection& points) {
   for (const HeadGroup& group : {kGroups[0], kGroups[1], kGroups[2]})
@@ -386,6 +426,23 @@ void add_sampling_points(Collection& points) {
       for (const char* method : {"greedy", "gumbel", "top_k", "top_p", "top_k_top_p"})
         points.add(vocab == 128256 && among(rows, {1, 64}) ? quick : core, "sampling",
                    {{"rows", text(rows)}, {"vocab", text(vocab)}, {"method", method}});
+}
+
+void add_rejection_points(Collection& points) {
+  for (const std::int64_t requests : {1, 16, 64, 256})
+    for (const std::int64_t tokens : {4, 8, 64})
+      for (const char* draft : {"chain", "tree"})
+        for (const char* drafts : {"given", "drawn"}) {
+          if (requests * tokens > 1024) continue;  // 0.5 GB of logits, and of probabilities
+          const bool plain = std::string_view(draft) == "chain" && tokens == 4;
+          if (!plain && !among(requests, {16})) continue;
+          points.add(plain && among(requests, {1, 64}) ? quick : core, "rejection_sampling",
+                     {{"requests", text(requests)},
+                      {"draft_tokens", text(tokens)},
+                      {"vocab", "128256"},
+                      {"draft", draft},
+                      {"drafts", drafts}});
+        }
 }
 
 void add_all_reduce_points(Collection& points) {
@@ -482,6 +539,7 @@ Collection collect(std::string_view op, Draws& draws) {
   if (op == "prefill_attention") add_prefill_points(points, draws);
   if (op == "latent_decode_attention") add_latent_points(points);
   if (op == "latent_prefill_attention") add_latent_prefill_points(points);
+  if (op == "verify_attention") add_verify_points(points);
   if (op == "rope_kv_write") add_rope_points(points);
   if (op.starts_with("block_")) add_block_points(points, std::string(op).c_str());
   if (op == "swap") add_swap_points(points);
@@ -489,6 +547,7 @@ Collection collect(std::string_view op, Draws& draws) {
   if (op == "silu_mul") add_silu_points(points);
   if (op == "embedding") add_embedding_points(points);
   if (op == "sampling") add_sampling_points(points);
+  if (op == "rejection_sampling") add_rejection_points(points);
   if (op == "all_reduce") add_all_reduce_points(points);
   if (op == "iteration") add_iteration_points(points);
   return points;
@@ -518,6 +577,8 @@ constexpr Preparation kPreparations[] = {
     {"iteration", 0.3},
     {"latent_decode_attention", 0.3},
     {"latent_prefill_attention", 0.3},
+    {"verify_attention", 0.2},
+    {"rejection_sampling", 0.1},
 };
 
 }  // namespace

@@ -15,6 +15,7 @@ PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::u
 PreparedPoint prepare_latent_decode_attention(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_latent_prefill_attention(const Point& point, Arena& arena,
                                                std::uint64_t seed);
+PreparedPoint prepare_verify_attention(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_rope_kv_write(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_block_copy(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_block_gather(const Point& point, Arena& arena, std::uint64_t seed);
@@ -24,6 +25,7 @@ PreparedPoint prepare_rms_norm(const Point& point, Arena& arena, std::uint64_t s
 PreparedPoint prepare_silu_mul(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_embedding(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_sampling(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_rejection_sampling(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_all_reduce(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_iteration(const Point& point, Arena& arena, std::uint64_t seed);
 

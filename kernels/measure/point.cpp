@@ -41,10 +41,6 @@ void sequences_rule(const Point& point, std::vector<PointFault>& faults) {
                                             std::to_string(with_cached)});
 }
 
-void same_sequences_rule(const Point& point, std::vector<PointFault>& faults) {
-  sequences_rule(point, faults);
-}
-
 bool is_gemm_ceiling(const std::string& kind) { return kind.starts_with("gemm_"); }
 bool is_launch_ceiling(const std::string& kind) {
   return kind == "launch" || kind.starts_with("graph_");
@@ -65,7 +61,9 @@ void ceiling_rule(const Point& point, std::vector<PointFault>& faults) {
 
 void prefill_rule(const Point& point, std::vector<PointFault>& faults) {
   heads_rule(point, faults);
-  same_sequences_rule(point, faults);
+  sequences_rule(point, faults);
+  if (point.integer("window") > 0 && point.integer("causal") == 0)
+    faults.push_back({"window", "window must be 0 where causal is 0"});
 }
 
 void all_reduce_rule(const Point& point, std::vector<PointFault>& faults) {
@@ -126,9 +124,12 @@ std::vector<OperatorAxes> make_table() {
        heads_rule},
       {"prefill_attention",
        "prefill_attention.csv",
-       "new tokens attend to their paged KV cache and, causally or not, to each other",
+       "new tokens attend to their paged KV cache and, causally or not, to each other; with a "
+       "window "
+       "a token sees its own and the window - 1 keys before it, with window 0 all",
        {word("kv_dtype", {"bf16"}), query_heads, kv_heads, head_dim, page_tokens,
-        lengths("new_lengths", 0), lengths("cached_lengths", 0), count("causal", "0 or 1", 0, 1)},
+        lengths("new_lengths", 0), lengths("cached_lengths", 0), count("causal", "0 or 1", 0, 1),
+        count("window", "tokens", 0, kTokensMax)},
        prefill_rule},
       {"latent_decode_attention",
        "latent_decode_attention.csv",
@@ -144,7 +145,7 @@ std::vector<OperatorAxes> make_table() {
        "latents for each head",
        {word("kv_dtype", {"bf16"}), latent_heads, lengths("new_lengths", 0),
         lengths("cached_lengths", 0)},
-       same_sequences_rule},
+       sequences_rule},
       {"rope_kv_write",
        "rope_kv_write.csv",
        "rotates queries and keys of the fused qkv rows and writes keys and values to their pages",
@@ -208,6 +209,22 @@ std::vector<OperatorAxes> make_table() {
         word("mode", {"graph", "eager"}), part_axis(), lengths("new_lengths", 1),
         lengths("cached_lengths", 0)},
        sequences_rule},
+      {"verify_attention",
+       "verify_attention.csv",
+       "tokens of a draft, the one it starts from included, attend to `lengths` cached tokens and "
+       "their own draft: a chain, or a tree of four children a node",
+       {word("kv_dtype", {"bf16"}), query_heads, kv_heads, head_dim, page_tokens,
+        lengths("lengths", 0), count("draft_tokens", "tokens", 1, 64),
+        word("draft", {"chain", "tree"})},
+       heads_rule},
+      {"rejection_sampling",
+       "rejection_sampling.csv",
+       "accepts the tokens of a draft, a chain or a tree of four children a node, against fp32 "
+       "logits behind each of its tokens, the one it starts from included, and draws the next; "
+       "drafts are drawn, with their probabilities, or given without",
+       {count("requests", "requests", 1, 65535), count("draft_tokens", "tokens", 1, 64), vocab,
+        word("draft", {"chain", "tree"}), word("drafts", {"given", "drawn"})},
+       nullptr},
   };
 }
 

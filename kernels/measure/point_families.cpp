@@ -23,6 +23,8 @@ const std::vector<PointFamily>& point_families() {
       {"sampling", prepare_sampling},
       {"all_reduce", prepare_all_reduce},
       {"iteration", prepare_iteration},
+      {"verify_attention", prepare_verify_attention},
+      {"rejection_sampling", prepare_rejection_sampling},
   };
   return table;
 }

@@ -1,5 +1,5 @@
-// Points of `prefill_attention`: shuffled page tables, pools drawn on the device, a sample of
-// (token, KV head) pairs in float64.
+// Points of `prefill_attention` and `verify_attention`: shuffled page tables, pools drawn on the
+// device, a sample of (token, KV head) pairs in float64.
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +13,7 @@
 #include "kernels/measure/operator_points.h"
 #include "kernels/operators/prefill_attention.h"
 #include "kernels/reference/attention.h"
+#include "kernels/reference/draft_tree.h"
 
 namespace fleetsim::kernels {
 namespace {
@@ -36,9 +37,10 @@ std::vector<int> narrowed(const std::vector<std::int64_t>& lengths) {
   return {lengths.begin(), lengths.end()};
 }
 
-const int* take_integers(const std::vector<int>& values, Arena& arena) {
-  int* memory = arena.take<int>(values.size());
-  copy_to_device(memory, values.data(), values.size() * sizeof(int));
+template <class T>
+const T* take(const std::vector<T>& values, Arena& arena) {
+  T* memory = arena.take<T>(values.size());
+  copy_to_device(memory, values.data(), values.size() * sizeof(T));
   return memory;
 }
 
@@ -78,7 +80,8 @@ std::vector<double> reference_of(const Prefill& prefill, std::size_t row, int kv
   const AttentionRow& seen = prefill.rows[row];
   AttentionInputs inputs;
   inputs.shape = {a.query_heads / a.kv_heads, 1, a.head_dim, static_cast<double>(a.softmax_scale)};
-  inputs.rows = {{0, seen.visible}};
+  inputs.rows = {seen};
+  inputs.rows[0].sequence = 0;
   inputs.queries = group_of_row(prefill, a.query, row, kv_head);
   inputs.keys = head_of_cache(prefill, a.key_pages, seen.sequence, kv_head);
   inputs.values = head_of_cache(prefill, a.value_pages, seen.sequence, kv_head);
@@ -133,20 +136,22 @@ double check_error(const Prefill& prefill, std::uint64_t seed) {
   return compare(out, reference).relative_error;
 }
 
-}  // namespace
-
-PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::uint64_t seed) {
+/// The heads and pages that a point names.
+PrefillAttentionArguments shape_of(const Point& point) {
   PrefillAttentionArguments shape;
   shape.query_heads = static_cast<int>(point.integer("query_heads"));
   shape.kv_heads = static_cast<int>(point.integer("kv_heads"));
   shape.head_dim = static_cast<int>(point.integer("head_dim"));
   shape.page_tokens = static_cast<int>(point.integer("page_tokens"));
-  shape.causal = point.integer("causal") == 1;
   shape.softmax_scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim));
-  const std::vector<int> new_lengths = narrowed(point.lengths("new_lengths"));
-  const std::vector<int> cached_lengths = narrowed(point.lengths("cached_lengths"));
-  shape.sequences = static_cast<int>(new_lengths.size());
+  return shape;
+}
 
+/// `masks`: of draft trees; empty: none.
+PreparedPoint prepare(PrefillAttentionArguments shape, const std::vector<int>& new_lengths,
+                      const std::vector<int>& cached_lengths,
+                      const std::vector<std::uint64_t>& masks, Arena& arena, std::uint64_t seed) {
+  shape.sequences = static_cast<int>(new_lengths.size());
   const auto prefill = std::make_shared<Prefill>();
   prefill->query_starts.push_back(0);
   std::vector<int> keys;
@@ -165,11 +170,14 @@ PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::u
 
   RandomInputs random(seed, "prefill_attention pages");
   prefill->table = shuffled_page_table(keys, shape.page_tokens, random);
-  prefill->rows = prefill_rows(new_lengths, cached_lengths, shape.causal);
+  prefill->rows = shape.window > 0 ? windowed_rows(new_lengths, cached_lengths, shape.window)
+                  : masks.empty()  ? prefill_rows(new_lengths, cached_lengths, shape.causal)
+                                   : tree_rows(new_lengths, cached_lengths, masks);
   shape.pages_per_sequence = prefill->table.row_pages;
-  shape.page_table = take_integers(prefill->table.pages, arena);
-  shape.query_starts = take_integers(prefill->query_starts, arena);
-  shape.cached_lengths = take_integers(cached_lengths, arena);
+  shape.page_table = take(prefill->table.pages, arena);
+  shape.query_starts = take(prefill->query_starts, arena);
+  shape.cached_lengths = take(cached_lengths, arena);
+  if (!masks.empty()) shape.tree_masks = take(masks, arena);
   shape.workspace = arena.take<unsigned char>(prefill_attention_workspace_bytes(shape));
   prepare_prefill_attention_workspace(shape, {});
 
@@ -187,6 +195,27 @@ PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::u
   prepared.check_error = [prefill, seed] { return check_error(*prefill, seed); };
   prepared.error_limit = 5e-3;
   return prepared;
+}
+
+}  // namespace
+
+PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::uint64_t seed) {
+  PrefillAttentionArguments shape = shape_of(point);
+  shape.causal = point.integer("causal") == 1;
+  shape.window = static_cast<int>(point.integer("window"));
+  return prepare(shape, narrowed(point.lengths("new_lengths")),
+                 narrowed(point.lengths("cached_lengths")), {}, arena, seed);
+}
+
+PreparedPoint prepare_verify_attention(const Point& point, Arena& arena, std::uint64_t seed) {
+  const std::vector<int> cached_lengths = narrowed(point.lengths("lengths"));
+  const int tokens = static_cast<int>(point.integer("draft_tokens"));
+  std::vector<std::uint64_t> masks;
+  if (point.word("draft") == "tree")  // a chain is plain causal attention
+    for (std::size_t i = 0; i < cached_lengths.size(); ++i)
+      for (const std::uint64_t mask : tree_masks(level_tree(tokens, 4))) masks.push_back(mask);
+  return prepare(shape_of(point), std::vector<int>(cached_lengths.size(), tokens), cached_lengths,
+                 masks, arena, seed);
 }
 
 }  // namespace fleetsim::kernels

@@ -5,6 +5,7 @@
 #include "kernels/measure/work.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "hw_models/check.h"
 #include "kernels/measure/stack_shape.h"
@@ -85,8 +86,34 @@ Work prefill_work(const Point& point) {
   for (std::size_t i = 0; i < fresh.size(); ++i) {
     if (fresh[i] == 0) continue;  // nobody attends
     const double q = real(fresh[i]), c = real(cached[i]);
-    const double pairs = point.integer("causal") == 1 ? q * c + q * (q + 1) / 2 : q * (c + q);
+    const double window = point.integer("window") > 0 ? number(point, "window") : c + q;
+    // the first tokens see all before them, the others a full window
+    const double growing = std::clamp(window - c, 0.0, q);
+    const double causal = growing * c + growing * (growing + 1) / 2 + (q - growing) * window;
+    const double pairs = point.integer("causal") == 1 ? causal : q * (c + q);
     work.flops += 4 * h * d * pairs;
+    work.bytes +=
+        4 * h * d * q + 2 * kv * d * kv_element_bytes(point) * std::min(c + q, window - 1 + q);
+  }
+  return work;
+}
+
+/// A node of a tree sees its ancestors and itself.
+Work verify_work(const Point& point) {
+  const double h = number(point, "query_heads"), kv = number(point, "kv_heads");
+  const double d = number(point, "head_dim"), q = number(point, "draft_tokens");
+  const bool tree = point.word("draft") == "tree";
+  double seen = 0;  // of the draft, by all of its tokens
+  std::vector<double> depth;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(q); ++i) {
+    depth.push_back(i == 0 ? 1 : depth[tree ? (i - 1) / 4 : i - 1] + 1);
+    seen += depth[i];
+  }
+  Work work;
+  work.rate = MathRate::bf16;
+  for (const std::int64_t length : point.lengths("lengths")) {
+    const double c = real(length);
+    work.flops += 4 * h * d * (q * c + seen);
     work.bytes += 4 * h * d * q + 2 * kv * d * kv_element_bytes(point) * (c + q);
   }
   return work;
@@ -122,6 +149,16 @@ Work latent_prefill_work(const Point& point) {
     work.flops += 2 * h * (kKey + kValue) * (q * c + q * (q + 1) / 2);
     work.bytes += 2 * h * (kKey + kValue) * (q + c + q);
   }
+  return work;
+}
+
+/// One pass over the target's logits; what the draw of the next token reads again can still be in
+/// L2, but not the row of draft probabilities that it is drawn with.
+Work rejection_work(const Point& point) {
+  const double rows = number(point, "requests") * number(point, "draft_tokens");
+  Work work;
+  work.flops = rows * number(point, "vocab");
+  work.bytes = 4 * work.flops;
   return work;
 }
 
@@ -312,6 +349,8 @@ constexpr WorkRow kWork[] = {
     {"embedding", embedding_work},
     {"sampling", sampling_work},
     {"all_reduce", all_reduce_work},
+    {"verify_attention", verify_work},
+    {"rejection_sampling", rejection_work},
     {"iteration", iteration_work},
 };
 

@@ -114,10 +114,19 @@ FLEETSIM_DEVICE float noise_of(unsigned word) {
   return -log2_fast(exponential);
 }
 
-FLEETSIM_DEVICE float4 noise_of_four(const SamplingRow& row, unsigned first_id) {
-  const uint4 words = philox({first_id / 4, static_cast<unsigned>(row.position),
-                              static_cast<unsigned>(row.position >> 32), 0},
-                             row.seed);
+/// What a position's random words are for: draws for one are independent of those for another.
+enum class DrawPurpose : unsigned { token = 0, acceptance = 1, recovered_token = 2 };
+
+FLEETSIM_DEVICE uint4 random_words(std::uint64_t seed, std::uint64_t position, DrawPurpose purpose,
+                                   unsigned number) {
+  return philox({number, static_cast<unsigned>(position), static_cast<unsigned>(position >> 32),
+                 static_cast<unsigned>(purpose)},
+                seed);
+}
+
+FLEETSIM_DEVICE float4 noise_of_four(const SamplingRow& row, unsigned first_id,
+                                     DrawPurpose purpose = DrawPurpose::token) {
+  const uint4 words = random_words(row.seed, row.position, purpose, first_id / 4);
   return {noise_of(words.x), noise_of(words.y), noise_of(words.z), noise_of(words.w)};
 }
 

@@ -10,6 +10,8 @@
 #include "calibrate/chunk_attention.h"
 #include "calibrate/measured_folder.h"
 #include "calibrate/row_flags.h"
+#include "hw_models/attention_work.h"
+#include "kernels/measure/profile_writer.h"
 #include "tests/calibrate/synthetic_profile.h"
 
 #include "tests/catch.h"
@@ -389,6 +391,64 @@ TEST_CASE("a measured folder that was changed by hand is refused") {
   refused("h200-sxm", "h201-sxm", "manifest.yaml", "gpu 'h201-sxm' is not known here");
   Problems problems;
   CHECK_FALSE(read_measured_folder(scratch.path("nothing"), problems).has_value());
+}
+
+TEST_CASE("prefills of a profile are told from calls with decodes, and from windowed ones") {
+  using kernels::sound_point;
+  const auto prefill = [](const char* fresh, const char* cached, const char* causal,
+                          const char* window) {
+    return synthetic_row(sound_point("prefill_attention", {{"kv_dtype", "bf16"},
+                                                           {"query_heads", "32"},
+                                                           {"kv_heads", "8"},
+                                                           {"head_dim", "128"},
+                                                           {"page_tokens", "16"},
+                                                           {"new_lengths", fresh},
+                                                           {"cached_lengths", cached},
+                                                           {"causal", causal},
+                                                           {"window", window}}),
+                         5'000'000);
+  };
+  const ScratchFolder scratch;
+  {
+    kernels::ProfileWriter writer(scratch.path("profile"), synthetic_facts(), false);
+    for (const auto& row :
+         {prefill("1x512", "1x8192", "1", "0"), prefill("1x512,64x1", "1x8192,64x2047", "1", "0"),
+          prefill("1x512,2x1", "1x8192,2x2047", "1", "1024"), prefill("1x512", "1x0", "1", "4096"),
+          prefill("4x1", "4x2047", "1", "0"), prefill("1x512", "1x0", "0", "0")})
+      writer.add(row);
+    writer.finish("");
+  }
+  edit_file(scratch.path("profile/manifest.yaml"), "Synthetic GPU", "NVIDIA H200");
+  Problems problems;
+  const Import import =
+      import_tables(TableOwner::profile, {scratch.path("profile")}, h200(), problems);
+  INFO(problems.text());
+  REQUIRE(problems.empty());
+  const auto& rows = import.table.rows;
+  REQUIRE(rows.size() == 5);
+  CHECK(import.files[0].without_shape.at("prefill_attention") == 1);  // not causal
+  const auto shape = [&](std::size_t row) {
+    return std::get<PrefillAttentionShape>(rows[row].shape);
+  };
+  CHECK(shape(0).decodes == 0);
+  CHECK(shape(0).context == 8704);
+  // the chunk of the mixed call is that of the row before; its decodes are counted beside it
+  CHECK(shape(1).requests == 1);
+  CHECK(shape(1).queries == 512);
+  CHECK(shape(1).pairs == shape(0).pairs);
+  CHECK(shape(1).context == 8704);
+  CHECK(shape(1).decodes == 64);
+  CHECK(shape(1).decode_context == 2048);
+  CHECK(family_of(shape(1)) != family_of(shape(0)));
+  // a window cuts off what it cuts off
+  CHECK(shape(2).windowed);
+  CHECK(shape(2).pairs == 512 * 1024);
+  CHECK(shape(2).context == 512 + 1023);
+  CHECK(shape(2).decode_context == 1024);
+  CHECK_FALSE(shape(3).windowed);
+  CHECK(shape(3).pairs == 512 * 513 / 2);
+  CHECK(shape(4).requests == 4);  // decodes alone
+  CHECK(shape(4).decodes == 0);
 }
 
 TEST_CASE("a profile of our own becomes rows of the same form") {

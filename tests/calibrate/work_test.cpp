@@ -3,8 +3,10 @@
 #include "kernels/measure/work.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
+#include "calibrate/chunk_attention.h"
 #include "hw_models/operators.h"
 #include "hw_models/weight_groups.h"
 #include "kernels/measure/physical_floor.h"
@@ -97,9 +99,11 @@ TEST_CASE("attention does the work that the simulator prices", "[unit]") {
   }
   const AttentionOperator prefill = attention(bf16_operators(), false);
   const auto prefill_work = [](const char* causal) {
-    return work_of(
-        point("prefill_attention", heads("bf16"),
-              {{"new_lengths", "1x100,1x7"}, {"cached_lengths", "1x50,1x0"}, {"causal", causal}}));
+    return work_of(point("prefill_attention", heads("bf16"),
+                         {{"new_lengths", "1x100,1x7"},
+                          {"cached_lengths", "1x50,1x0"},
+                          {"causal", causal},
+                          {"window", "0"}}));
   };
   const double pairs = 100 * 50 + 100 * 101 / 2 + 7 * 8 / 2;
   CHECK(prefill_work("1").flops == Approx(prefill.flops_per_pair * pairs));
@@ -108,12 +112,40 @@ TEST_CASE("attention does the work that the simulator prices", "[unit]") {
         Approx(prefill.bytes_per_context * (150 + 7) + prefill.bytes_per_token * 107));
 }
 
+TEST_CASE("a window spares the work that the simulator leaves out, a draft tree what it hides",
+          "[unit]") {
+  const AttentionOperator prefill = attention(bf16_operators(), false);
+  for (const auto& [queries, cached, window] :
+       {std::array{100, 50, 30}, {100, 0, 30}, {100, 50, 120}, {7, 3, 10}, {7, 3, 9}, {1, 90, 1}}) {
+    CAPTURE(queries, cached, window);
+    const ChunkAttention chunk = {static_cast<double>(queries), static_cast<double>(cached),
+                                  static_cast<double>(window)};
+    const Work work = work_of(point("prefill_attention", heads("bf16"),
+                                    {{"new_lengths", "1x" + std::to_string(queries)},
+                                     {"cached_lengths", "1x" + std::to_string(cached)},
+                                     {"causal", "1"},
+                                     {"window", std::to_string(window)}}));
+    CHECK(work.flops == Approx(prefill.flops_per_pair * chunk.pairs()));
+    CHECK(work.bytes == Approx(prefill.bytes_per_context * chunk.keys_in_reach() +
+                               prefill.bytes_per_token * queries));
+  }
+  const auto verify = [&](const char* draft) {
+    return work_of(point("verify_attention", heads("bf16"),
+                         {{"lengths", "2x1000"}, {"draft_tokens", "7"}, {"draft", draft}}));
+  };
+  // depths 1; 2 2 2 2; 3 3 under the first child
+  CHECK(verify("tree").flops == Approx(prefill.flops_per_pair * 2 * (7 * 1000 + 1 + 8 + 6)));
+  CHECK(verify("chain").flops == Approx(prefill.flops_per_pair * 2 * (7 * 1000 + 28)));
+  CHECK(verify("tree").bytes ==
+        Approx(prefill.bytes_per_context * 2 * 1007 + prefill.bytes_per_token * 14));
+}
+
 TEST_CASE("an empty sequence costs its zeros, and nothing in a prefill", "[unit]") {
   CHECK(work_of(point("decode_attention", heads("bf16"), {{"lengths", "1x0"}})).bytes ==
         2 * 32 * 128);
-  const Work none =
-      work_of(point("prefill_attention", heads("bf16"),
-                    {{"new_lengths", "1x0"}, {"cached_lengths", "1x512"}, {"causal", "1"}}));
+  const Work none = work_of(point(
+      "prefill_attention", heads("bf16"),
+      {{"new_lengths", "1x0"}, {"cached_lengths", "1x512"}, {"causal", "1"}, {"window", "0"}}));
   CHECK(none.flops == 0);
   CHECK(none.bytes == 0);
 }
