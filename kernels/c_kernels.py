@@ -25,6 +25,13 @@ class FleetsimPrefillAttention(ctypes.Structure):
                 ("pages_per_sequence", I32), ("causal", I32), ("softmax_scale", F32)]
 
 
+class FleetsimLatentPrefill(ctypes.Structure):
+    _fields_ = [("query", P), ("keys", P), ("values", P), ("query_starts", P),
+                ("cached_lengths", P), ("key_starts", P), ("out", P), ("log_sum_exp", P),
+                ("workspace", P), ("sequences", I32), ("total_tokens", I32), ("total_keys", I32),
+                ("heads", I32), ("causal", I32), ("blocks", I32), ("softmax_scale", F32)]
+
+
 class FleetsimRmsNorm(ctypes.Structure):
     _fields_ = [("x", P), ("residual", P), ("weight", P), ("values", P), ("codes", P),
                 ("token_scales", P), ("tensor_scale", P), ("tokens", I32), ("hidden", I32),

@@ -8,6 +8,7 @@ together exceed the L2 cache. A ratio below 1 means that ours takes less time.
   attention   scaled_dot_product_attention by cuDNN and by FlashAttention. PyTorch has no pages, so
               keys and values are gathered first and only the attention is timed; ours reads them
               through shuffled page tables. fp8 KV and ragged batches have no counterpart there.
+              Latent prefill (keys 192 wide, values 128) is contiguous on both sides.
   gemm        torch.matmul (bf16), torch._scaled_mm (fp8, one scale or blocks), torch._int_mm;
               w4a16 beside torch.matmul on the same weights in bf16
   rms_norm, rope_kv_write
@@ -30,7 +31,7 @@ from pathlib import Path
 
 import comparison
 from c_kernels import (BF16, FP8, FP8_BLOCK, I32, INT8, FleetsimDecodeAttention, FleetsimGemm,
-                       FleetsimPrefillAttention, FleetsimRmsNorm, FleetsimRopeKvWrite,
+                       FleetsimLatentPrefill, FleetsimPrefillAttention, FleetsimRmsNorm, FleetsimRopeKvWrite,
                        FleetsimW4a16Gemm, Kernels, OursFailed, P, find_library)
 from comparison import OPERATORS, operand_sets
 from stack_comparison import prepare_stack
@@ -243,6 +244,57 @@ def prepare_prefill(device, case):
         lambda: outs[0].view(batch, new, s["query_heads"], head_dim)[-1][rows].float(),
         lambda out: out[-1][:, rows].transpose(0, 1).float(), reference,
         (queries, pools, outs, table, starts, cached_lengths, workspace),
+        ("SDPA cuDNN", "SDPA FlashAttention"))
+
+
+def prepare_latent_prefill(device, case):
+    torch, s = device.torch, case.shape
+    batch, new, cached, heads = s["batch"], s["new"], s["cached"], s["heads"]
+    context = new + cached
+    scale = 1.0 / math.sqrt(192)
+    sets = operand_sets(case.bytes)
+    starts = device.int32([i * new for i in range(batch + 1)])
+    key_starts = device.int32([i * context for i in range(batch)])
+    cached_lengths = device.int32([cached] * batch)
+    queries, keys, values, outs, arguments = [], [], [], [], []
+    for _ in range(sets):
+        queries.append(device.normal(batch * new, heads, 192))
+        keys.append(device.normal(batch * context, heads, 192))
+        values.append(device.normal(batch * context, heads, 128))
+        outs.append(torch.full_like(queries[-1][..., :128], float("nan"),
+                                    memory_format=torch.contiguous_format))
+        arguments.append(FleetsimLatentPrefill(
+            query=queries[-1].data_ptr(), keys=keys[-1].data_ptr(), values=values[-1].data_ptr(),
+            query_starts=starts.data_ptr(), cached_lengths=cached_lengths.data_ptr(),
+            key_starts=key_starts.data_ptr(), out=outs[-1].data_ptr(), sequences=batch,
+            total_tokens=batch * new, total_keys=batch * context, heads=heads, causal=1,
+            softmax_scale=scale))
+    workspace = prepared_workspace(device, "fleetsim_latent_prefill_workspace_bytes",
+                                   "fleetsim_prepare_latent_prefill_workspace", arguments)
+    bias = None
+    if cached:  # is_causal counts from the first key: wrong behind a cached context
+        from torch.nn.attention.bias import causal_lower_right
+        bias = causal_lower_right(new, context)
+    rows = sorted({0, new // 3, new // 2, new - 1})  # of the last sequence
+
+    def by_head(tensor, tokens):  # [batch][heads][tokens][width], a view
+        return tensor.view(batch, tokens, heads, tensor.shape[-1]).transpose(1, 2)
+
+    def reference():
+        visible = torch.tensor([cached + row + 1 for row in rows], device=device.place)
+        return attention_in_float(
+            torch, queries[0].view(batch, new, heads, 192)[-1][rows],
+            by_head(keys[0], context)[-1], by_head(values[0], context)[-1], scale, visible)
+
+    return Prepared(
+        sets, lambda i: device.kernels.launch("fleetsim_latent_prefill", arguments[i],
+                                              device.stream()),
+        sdpa_ways(device, lambda i: by_head(queries[i], new),
+                  lambda i: (by_head(keys[i], context), by_head(values[i], context)), scale,
+                  bias is None, bias),
+        lambda: outs[0].view(batch, new, heads, 128)[-1][rows].float(),
+        lambda out: out[-1][:, rows].transpose(0, 1).float(), reference,
+        (queries, keys, values, outs, starts, key_starts, cached_lengths, workspace),
         ("SDPA cuDNN", "SDPA FlashAttention"))
 
 
@@ -469,7 +521,8 @@ def prepare_copy(device, case):
 
 
 PREPARE = {"copy": prepare_copy, "gemm": prepare_gemm, "decode_attention": prepare_decode,
-           "prefill_attention": prepare_prefill, "rms_norm": prepare_rms_norm,
+           "prefill_attention": prepare_prefill,
+           "latent_prefill_attention": prepare_latent_prefill, "rms_norm": prepare_rms_norm,
            "rope_kv_write": prepare_rope,
            "stack": lambda device, case: prepare_stack(device, case, Prepared)}
 

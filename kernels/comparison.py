@@ -16,13 +16,14 @@ WARMUPS = 3
 LIMITS = {
     "decode_attention": 5e-3,
     "prefill_attention": 5e-3,
+    "latent_prefill_attention": 5e-3,
     "gemm": {"bf16": 3e-3, "fp8": 5e-3, "fp8_block": 5e-3, "int8": 0.0, "w4a16": 3e-3},
     "rms_norm": 4e-3,
     "rope_kv_write": 4e-3,
     "stack": 1e-2,
 }
-OPERATORS = ("copy", "gemm", "decode_attention", "prefill_attention", "rms_norm", "rope_kv_write",
-             "stack")
+OPERATORS = ("copy", "gemm", "decode_attention", "prefill_attention", "latent_prefill_attention",
+             "rms_norm", "rope_kv_write", "stack")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,14 @@ def prefill_case(query_heads, kv_heads, head_dim, page_tokens, batch, new, cache
     return Case("prefill_attention", shape, 4.0 * query_heads * head_dim * pairs,
                 batch * (4.0 * kv_heads * head_dim * (new + cached)
                          + 4.0 * query_heads * head_dim * new))
+
+
+def latent_prefill_case(heads, batch, new, cached):
+    """Causal, keys 192 wide and values 128; `new` and `cached` tokens of each sequence."""
+    shape = {"heads": heads, "batch": batch, "new": new, "cached": cached}
+    pairs = batch * (new * cached + new * (new + 1) / 2)
+    return Case("latent_prefill_attention", shape, 2.0 * heads * (192 + 128) * pairs,
+                batch * 2.0 * heads * (192 + 128) * (new + new + cached))
 
 
 def rms_norm_case(tokens, hidden, residual):
@@ -113,6 +122,10 @@ def all_cases(quick):
     for query_heads, kv_heads, head_dim in heads[:2]:
         for batch, new, cached in chunks:
             cases.append(prefill_case(query_heads, kv_heads, head_dim, 64, batch, new, cached))
+    latent = [(128, 1, 4096, 0)] if quick else [
+        (128, 1, 1024, 0), (128, 1, 4096, 0), (128, 1, 8192, 0), (16, 1, 8192, 0),
+        (16, 4, 2048, 0), (16, 1, 1024, 8192)]  # DeepSeek-V3 on one GPU, a rank of eight
+    cases += [latent_prefill_case(*one) for one in latent]
     for tokens in ((2048,) if quick else (64, 2048, 8192)):
         cases += [rms_norm_case(tokens, 4096, residual) for residual in (0, 1)]
         cases.append(rope_case(32, 8, 128, 16, tokens))
@@ -167,7 +180,7 @@ def aba(first_us, theirs_us, last_us):
 
 
 def rate_text(case, us):
-    if case.flops and case.op in ("gemm", "prefill_attention"):
+    if case.flops and case.op in ("gemm", "prefill_attention", "latent_prefill_attention"):
         return f"{case.flops / us / 1e6:.1f} TFLOP/s"
     return f"{case.bytes / us / 1e3:.0f} GB/s"
 

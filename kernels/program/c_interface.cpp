@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "kernels/operators/decode_attention.h"
+#include "kernels/operators/latent_prefill_attention.h"
 #include "kernels/operators/prefill_attention.h"
 #include "kernels/operators/rms_norm.h"
 #include "kernels/operators/rope_kv_write.h"
@@ -153,6 +154,39 @@ int fleetsim_prepare_prefill_attention_workspace(const FleetsimPrefillAttention*
 int fleetsim_prefill_attention(const FleetsimPrefillAttention* arguments, void* stream) {
   return across_border(
       [&] { launch_prefill_attention(prefill_arguments(*arguments), stream_of(stream)); });
+}
+
+int fleetsim_latent_prefill_workspace_bytes(const FleetsimLatentPrefill*, size_t* bytes) {
+  return across_border([&] { *bytes = kLatentPrefillWorkspaceBytes; });
+}
+
+int fleetsim_prepare_latent_prefill_workspace(const FleetsimLatentPrefill* arguments,
+                                              void* stream) {
+  return across_border(
+      [&] { prepare_latent_prefill_workspace(arguments->workspace, stream_of(stream)); });
+}
+
+int fleetsim_latent_prefill(const FleetsimLatentPrefill* c, void* stream) {
+  return across_border([&] {
+    LatentPrefillArguments arguments;
+    arguments.query = static_cast<const Bf16*>(c->query);
+    arguments.keys = static_cast<const Bf16*>(c->keys);
+    arguments.values = static_cast<const Bf16*>(c->values);
+    arguments.query_starts = c->query_starts;
+    arguments.cached_lengths = c->cached_lengths;
+    arguments.key_starts = c->key_starts;
+    arguments.out = static_cast<Bf16*>(c->out);
+    arguments.log_sum_exp = c->log_sum_exp;
+    arguments.workspace = c->workspace;
+    arguments.sequences = c->sequences;
+    arguments.total_tokens = c->total_tokens;
+    arguments.total_keys = c->total_keys;
+    arguments.heads = c->heads;
+    arguments.causal = c->causal != 0;
+    arguments.blocks = c->blocks;
+    arguments.softmax_scale = c->softmax_scale;
+    launch_latent_prefill(arguments, stream_of(stream));
+  });
 }
 
 int fleetsim_rms_norm(const FleetsimRmsNorm* c, void* stream) {

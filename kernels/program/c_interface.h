@@ -78,6 +78,31 @@ FLEETSIM_C int fleetsim_prepare_prefill_attention_workspace(
     const FleetsimPrefillAttention* arguments, void* stream);
 FLEETSIM_C int fleetsim_prefill_attention(const FleetsimPrefillAttention* arguments, void* stream);
 
+/// latent_prefill_attention.h. causal: 0 or 1.
+typedef struct FleetsimLatentPrefill {
+  const void* query;
+  const void* keys;
+  const void* values;
+  const int32_t* query_starts;
+  const int32_t* cached_lengths;
+  const int32_t* key_starts;
+  void* out;
+  float* log_sum_exp;
+  void* workspace;
+  int32_t sequences;
+  int32_t total_tokens;
+  int32_t total_keys;
+  int32_t heads;
+  int32_t causal;
+  int32_t blocks;
+  float softmax_scale;
+} FleetsimLatentPrefill;
+FLEETSIM_C int fleetsim_latent_prefill_workspace_bytes(const FleetsimLatentPrefill* arguments,
+                                                       size_t* bytes);
+FLEETSIM_C int fleetsim_prepare_latent_prefill_workspace(const FleetsimLatentPrefill* arguments,
+                                                         void* stream);
+FLEETSIM_C int fleetsim_latent_prefill(const FleetsimLatentPrefill* arguments, void* stream);
+
 /// rms_norm.h. Either `values` or `codes` with one of the two scales; the rest is null.
 typedef struct FleetsimRmsNorm {
   const void* x;

@@ -9,6 +9,7 @@
 
 #include "kernels/device/device_memory.h"
 #include "kernels/operators/decode_attention.h"
+#include "kernels/operators/latent_prefill_attention.h"
 #include "kernels/operators/prefill_attention.h"
 #include "kernels/operators/rms_norm.h"
 #include "kernels/operators/rope_kv_write.h"
@@ -181,6 +182,66 @@ TEST_CASE("prefill attention through C is prefill attention", "[kernels][c_inter
     c.workspace = own_workspace.data();
     REQUIRE(fleetsim_prepare_prefill_attention_workspace(&c, nullptr) == 0);
     REQUIRE(fleetsim_prefill_attention(&c, nullptr) == 0);
+    require_same(by_c, out);
+    require_same(lse_by_c, lse);
+  }
+}
+
+TEST_CASE("latent prefill attention through C is latent prefill attention",
+          "[kernels][c_interface]") {
+  constexpr int kHeads = 2, kTokens = 11, kKeys = 41;
+  RandomInputs draws(6, "c interface latent prefill");
+  const DeviceBuffer<int> query_starts(std::vector<int>{0, 3, kTokens}),
+      cached_lengths(std::vector<int>{20, 7}), key_starts(std::vector<int>{0, 25});
+  const DeviceBuffer<Bf16> query(draws.normals_bf16(kTokens * kHeads * kLatentKeyWidth)),
+      keys(draws.normals_bf16(kKeys * kHeads * kLatentKeyWidth)),
+      values(draws.normals_bf16(kKeys * kHeads * kLatentValueWidth));
+  constexpr std::size_t kRows = std::size_t{kTokens} * kHeads;
+  for (const bool causal : {true, false}) {
+    const DeviceBuffer<Bf16> out(kRows * kLatentValueWidth), by_c(kRows * kLatentValueWidth);
+    const DeviceBuffer<float> lse(kRows), lse_by_c(kRows);
+    const DeviceBuffer<std::uint8_t> workspace(kLatentPrefillWorkspaceBytes);
+    LatentPrefillArguments direct;
+    direct.query = query.data();
+    direct.keys = keys.data();
+    direct.values = values.data();
+    direct.query_starts = query_starts.data();
+    direct.cached_lengths = cached_lengths.data();
+    direct.key_starts = key_starts.data();
+    direct.out = out.data();
+    direct.log_sum_exp = lse.data();
+    direct.workspace = workspace.data();
+    direct.sequences = 2;
+    direct.total_tokens = kTokens;
+    direct.total_keys = kKeys;
+    direct.heads = kHeads;
+    direct.softmax_scale = 0.07F;
+    direct.causal = causal;
+    prepare_latent_prefill_workspace(workspace.data(), {});
+    launch_latent_prefill(direct, {});
+
+    FleetsimLatentPrefill c{};
+    c.query = query.data();
+    c.keys = keys.data();
+    c.values = values.data();
+    c.query_starts = query_starts.data();
+    c.cached_lengths = cached_lengths.data();
+    c.key_starts = key_starts.data();
+    c.out = by_c.data();
+    c.log_sum_exp = lse_by_c.data();
+    c.sequences = 2;
+    c.total_tokens = kTokens;
+    c.total_keys = kKeys;
+    c.heads = kHeads;
+    c.causal = causal ? 1 : 0;
+    c.blocks = 3;
+    c.softmax_scale = 0.07F;
+    std::size_t bytes = 0;
+    REQUIRE(fleetsim_latent_prefill_workspace_bytes(&c, &bytes) == 0);
+    const DeviceBuffer<std::uint8_t> own_workspace(bytes);
+    c.workspace = own_workspace.data();
+    REQUIRE(fleetsim_prepare_latent_prefill_workspace(&c, nullptr) == 0);
+    REQUIRE(fleetsim_latent_prefill(&c, nullptr) == 0);
     require_same(by_c, out);
     require_same(lse_by_c, lse);
   }

@@ -64,6 +64,11 @@ class Cases(unittest.TestCase):
         self.assertEqual(case.flops, 4 * 4 * 8 * (3 + 4 + 5))
         self.assertEqual(case.bytes, 2 * 2 * (2 * 8) * 5 + 2 * 2 * (4 * 8) * 3)
 
+        # the same, 4 heads with keys of their own, 192 and 128 wide
+        case = comparison.latent_prefill_case(4, 1, 3, 2)
+        self.assertEqual(case.flops, 2 * 4 * (192 + 128) * (3 + 4 + 5))
+        self.assertEqual(case.bytes, 2 * 4 * (192 * 3 + (192 + 128) * 5 + 128 * 3))
+
     def test_every_case_fits_beside_its_gathered_copy(self):
         for case in comparison.all_cases(False):
             sets = comparison.operand_sets(case.bytes)
