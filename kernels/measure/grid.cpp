@@ -285,32 +285,30 @@ void add_prefill_points(Collection& points, Draws& draws) {
   }
 }
 
+void add_latent(Collection& points, Level level, std::int64_t heads, std::int64_t query_tokens,
+                std::int64_t page_tokens, const std::string& lengths) {
+  points.add(level, "latent_decode_attention",
+             {{"kv_dtype", "bf16"},
+              {"heads", text(heads)},
+              {"query_tokens", text(query_tokens)},
+              {"page_tokens", text(page_tokens)},
+              {"lengths", lengths}});
+}
+
 /// DeepSeek-V3 and Kimi K2 have 128 and 64 heads; 16 are those of a rank at TP8.
 void add_latent_points(Collection& points) {
   for (const std::int64_t heads : {128, 64, 16})
-    for (const std::int64_t query_tokens : {1, 2})
-      for (const std::int64_t batch : {1, 4, 16, 64, 256})
-        for (const std::int64_t context : {512, 2048, 8192, 32768, 65536}) {
-          const bool coarse = heads != 64 && query_tokens == 1 && among(batch, {1, 16, 256}) &&
-                              among(context, {512, 2048, 32768});
-          const bool two = query_tokens == 2 && !among(batch, {4, 64});
-          points.add(coarse                     ? quick
-                     : query_tokens == 1 || two ? core
-                                                : dense,
-                     "latent_decode_attention",
-                     {{"kv_dtype", "bf16"},
-                      {"heads", text(heads)},
-                      {"query_tokens", text(query_tokens)},
-                      {"page_tokens", "64"},
-                      {"lengths", text(batch) + "x" + text(context)}});
-        }
+    for (const std::int64_t batch : {1, 4, 16, 64, 256})
+      for (const std::int64_t context : {512, 2048, 8192, 32768, 65536}) {
+        const std::string lengths = text(batch) + "x" + text(context);
+        const bool few = among(batch, {1, 16, 256}), coarse = among(context, {512, 2048, 32768});
+        if (heads != 64 || (few && coarse))
+          add_latent(points, heads != 64 && few && coarse ? quick : core, heads, 1, 64, lengths);
+        if (heads != 64 && few && among(context, {2048, 32768}))
+          add_latent(points, core, heads, 2, 64, lengths);
+      }
   for (const std::int64_t page_tokens : {16, 64})  // ragged, and in small pages
-    points.add(core, "latent_decode_attention",
-               {{"kv_dtype", "bf16"},
-                {"heads", "16"},
-                {"query_tokens", "1"},
-                {"page_tokens", text(page_tokens)},
-                {"lengths", "1x32768,63x512"}});
+    add_latent(points, core, 16, 1, page_tokens, "1x32768,63x512");
 }
 
 void add_latent_prefill_points(Collection& points) {
