@@ -125,6 +125,7 @@ FLEETSIM_DEVICE void produce(const Parameters& p, const TensorMap& query_map,
   while (true) {
     if (!next_piece(walk, piece)) piece.tiles = 0;
     barrier_wait(query_empty(shared), piece_number % 2 ^ 1);
+    sync_warp();  // a lane that waits late could miss a phase
     if (lane == 0) {
       pieces[piece_number % 2] = piece;
       barrier_arrive_expecting(query_full(shared),

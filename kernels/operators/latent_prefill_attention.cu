@@ -143,6 +143,7 @@ FLEETSIM_DEVICE void produce(const Parameters& p, const TensorMap& query_map,
       number = shuffle(number, 0);
     }
     barrier_wait(barriers.empty_of(barriers.query_full()), turn % 2 ^ 1);
+    sync_warp();  // a lane that waits late could miss a phase
     if (lane == 0) {
       items[turn % 2] = item;
       barrier_arrive_expecting(barriers.query_full(), item.sequence < 0 ? 0 : kKeyBytes);
