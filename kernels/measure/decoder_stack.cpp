@@ -23,6 +23,8 @@ constexpr float kCodeDeviation = 80.0F;
 /// e4m3 codes for one standard deviation of what goes into a linear layer. Normed rows and averages
 /// of values are about normal; the product of a gate and an up reaches further.
 constexpr float kNormedScale = 1 / 80.0F, kAttendedScale = 1 / 80.0F, kActivatedScale = 1 / 20.0F;
+/// Of queries, where keys are e4m3: codes reach 7 standard deviations.
+constexpr float kQueryScale = 1 / 64.0F;
 constexpr float kNormDeviation = 0.1F;
 
 /// Every operand has a number of its own, and with it draws of its own.
@@ -96,8 +98,6 @@ void DecoderStack::check_limits() const {
   const int page = batch_.page_tokens;
   if (page < 16 || (page & (page - 1)) != 0)
     throw NotSupportedHere("the kernels take pages of a power of two of at least 16 tokens");
-  if (!batch_.is_decode() && formats_.e4m3_cache)
-    throw NotSupportedHere("the prefill kernel reads no e4m3 cache");
 }
 
 void DecoderStack::take_weights(Arena& arena, std::uint64_t seed) {
@@ -238,11 +238,10 @@ void DecoderStack::take_activations(Arena& arena) {
   m.sampling_workspace = arena.take<unsigned char>(sampling_bytes);
   device_fill(m.sampling_workspace, 0, sampling_bytes, {});
   if (!batch_.is_decode()) {
-    if (!prefill_attention_supports(prefill_arguments(0), tokens_))
-      throw NotSupportedHere("the prefill kernel does not take this batch");
-    memory_.prefill_workspace =
-        arena.take<unsigned char>(prefill_attention_workspace_bytes(prefill_arguments(0)));
-    prepare_prefill_attention_workspace(prefill_arguments(0), {});
+    if (formats_.e4m3_cache)
+      take_prefill_workspace(prefill_arguments<E4m3>(0), arena);
+    else
+      take_prefill_workspace(prefill_arguments<Bf16>(0), arena);
   } else if (formats_.e4m3_cache) {
     take_decode_workspace(decode_arguments<E4m3>(0), arena);
   } else {
@@ -258,6 +257,18 @@ void DecoderStack::take_decode_workspace(DecodeAttentionArguments<Element> argum
   memory_.decode_workspace = arena.take<unsigned char>(decode_attention_workspace_bytes(arguments));
   arguments.workspace = memory_.decode_workspace;
   prepare_decode_attention_workspace(arguments, {});
+}
+
+template <class Element>
+void DecoderStack::take_prefill_workspace(PrefillArguments<Element> arguments, Arena& arena) {
+  if (!prefill_attention_supports(arguments, tokens_))
+    throw NotSupportedHere(formats_.e4m3_cache
+                               ? "prompts on an e4m3 cache need sm_90 and heads of 128"
+                               : "the prefill kernel does not take this batch");
+  memory_.prefill_workspace =
+      arena.take<unsigned char>(prefill_attention_workspace_bytes(arguments));
+  arguments.workspace = memory_.prefill_workspace;
+  prepare_prefill_attention_workspace(arguments, {});
 }
 
 float DecoderStack::softmax_scale() const {
@@ -413,12 +424,14 @@ DecodeAttentionArguments<Element> DecoderStack::decode_arguments(int layer) cons
   return a;
 }
 
-PrefillAttentionArguments DecoderStack::prefill_arguments(int layer) const {
+template <class Element>
+PrefillArguments<Element> DecoderStack::prefill_arguments(int layer) const {
   const LayerMemory& own = memory_.layers[static_cast<std::size_t>(layer)];
-  PrefillAttentionArguments a;
+  PrefillArguments<Element> a;
+  if (formats_.e4m3_cache) a.query_scale = kQueryScale;
   a.query = memory_.query;
-  a.key_pages = static_cast<const Bf16*>(own.key_pages);
-  a.value_pages = static_cast<const Bf16*>(own.value_pages);
+  a.key_pages = static_cast<const Element*>(own.key_pages);
+  a.value_pages = static_cast<const Element*>(own.value_pages);
   a.page_table = memory_.page_table;
   a.query_starts = memory_.query_starts;
   a.cached_lengths = memory_.cached_lengths;
@@ -434,8 +447,10 @@ PrefillAttentionArguments DecoderStack::prefill_arguments(int layer) const {
 }
 
 void DecoderStack::attention(int layer, Stream stream) const {
-  if (!batch_.is_decode())
-    launch_prefill_attention(prefill_arguments(layer), stream);
+  if (!batch_.is_decode() && formats_.e4m3_cache)
+    launch_prefill_attention(prefill_arguments<E4m3>(layer), stream);
+  else if (!batch_.is_decode())
+    launch_prefill_attention(prefill_arguments<Bf16>(layer), stream);
   else if (formats_.e4m3_cache)
     launch_decode_attention(decode_arguments<E4m3>(layer), stream);
   else

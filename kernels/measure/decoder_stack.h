@@ -89,7 +89,7 @@ class DecoderStack {
   /// Takes everything from `arena` and fills it by `seed`: weights normal with variance 1 / k,
   /// embedding, keys and values with variance 1, norms about 1; every layer has its own.
   /// `gemm` multiplies whenever the stack is launched. Errors: ArenaFull; NotSupportedHere where
-  /// an operator does not take this batch (page size, prompts with an e4m3 cache).
+  /// an operator does not take this batch (page size; prompts on an e4m3 cache before sm_90).
   DecoderStack(const StackShape& shape, StackFormats formats, const StackBatch& batch, Arena& arena,
                std::uint64_t seed, StackGemm gemm);
 
@@ -134,12 +134,15 @@ class DecoderStack {
   void take_activations(Arena& arena);
   template <class Element>
   void take_decode_workspace(DecodeAttentionArguments<Element> arguments, Arena& arena);
+  template <class Element>
+  void take_prefill_workspace(PrefillArguments<Element> arguments, Arena& arena);
 
   template <class Element>
   RopeKvWriteArguments<Element> rope_arguments(int layer) const;
   template <class Element>
   DecodeAttentionArguments<Element> decode_arguments(int layer) const;
-  PrefillAttentionArguments prefill_arguments(int layer) const;
+  template <class Element>
+  PrefillArguments<Element> prefill_arguments(int layer) const;
   SamplingArguments sampling_arguments() const;
   void norm(const Bf16* x, Bf16* residual, const Bf16* weight, const RowOutput& out,
             Stream stream) const;

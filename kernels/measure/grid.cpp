@@ -526,7 +526,7 @@ void add_iteration_points(Collection& points) {
     if (batch.level != quick) continue;
     add_iteration(points, core, batch, rank, "bf16", "bf16", "graph", "all");
     add_iteration(points, core, batch, small, "fp8", "bf16", "graph", "all");
-    if (!prompts) add_iteration(points, core, batch, small, "fp8", "e4m3", "graph", "all");
+    add_iteration(points, core, batch, small, "fp8", "e4m3", "graph", "all");
   }
 }
 
