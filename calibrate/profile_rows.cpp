@@ -130,6 +130,19 @@ OperatorShape all_reduce_shape(const Point& point) {
                          number(point, "gpus"), number(point, "bytes")};
 }
 
+/// The whole layer alone: prices hold both products, the activation and the moves of rows in one.
+OperatorShape experts_shape(const Point& point) {
+  ExpertsShape shape;
+  shape.tokens = number(point, "tokens");
+  shape.hidden = number(point, "hidden");
+  shape.ffn = number(point, "ffn");
+  shape.experts = number(point, "experts");
+  shape.local_experts = number(point, "local_experts");
+  shape.experts_per_token = number(point, "experts_per_token");
+  shape.skew = number(point, "skew_hundredths") / 100;
+  return shape;
+}
+
 std::optional<OperatorShape> shape_of_point(const Point& point) {
   const std::string& op = point.op();
   if (op == "gemm") return gemm_shape(point);
@@ -138,8 +151,9 @@ std::optional<OperatorShape> shape_of_point(const Point& point) {
   if (op == "latent_decode_attention") return latent_decode_shape(point);
   if (op == "latent_prefill_attention") return latent_prefill_shape(point);
   if (op == "all_reduce") return all_reduce_shape(point);
+  if (op == "experts") return experts_shape(point);
   if (op == "rms_norm" || op == "silu_mul" || op == "rope_kv_write" || op == "embedding" ||
-      op == "sampling")
+      op == "sampling" || op == "expert_routing")
     return ElementwiseShape{static_cast<double>(kernels::work_of(point).bytes)};
   return std::nullopt;
 }

@@ -32,6 +32,9 @@ RoutingContradictions routing_contradictions(const std::vector<float>& logits,
                                              const std::vector<float>& weights,
                                              RoutingFault fault = RoutingFault::none);
 
+/// Of weights, relatively: exp2 of a rounded product, up to 20 octaves down, and a sum of 16.
+inline constexpr double kRoutingErrorLimit = 1e-5;
+
 struct RoutingCase {
   int tokens = 1, experts = 8, experts_per_token = 2;
   RoutingRule rule;
@@ -39,8 +42,8 @@ struct RoutingCase {
   bool coarse = false;  // logits are multiples of 1/2: many are equal
 };
 
-/// error: wrong choices, plus how far weights are off relative to what they may be (1e-5); below 1
-/// is right. Also: a second launch gives the same bytes.
+/// error: wrong choices, plus how far weights are off; limit kRoutingErrorLimit. Also: a second
+/// launch gives the same bytes.
 CheckReport check_routing_case(const RoutingCase& shape, std::uint64_t seed,
                                RoutingFault fault = RoutingFault::none);
 

@@ -1,6 +1,7 @@
 // SiLU·mul against float64: both kernels (spread pieces, a block a row), all outputs, gates far
 // out.
 
+#include <algorithm>
 #include <string>
 
 #include "kernels/checks/operator_checks.h"
@@ -37,6 +38,18 @@ CheckReport run_case(int tokens, int width, RowFormat format, std::uint64_t seed
   launch_silu_mul(arguments, {});
   device_synchronize();
   if (out.bytes() != first) report.problem = "a second launch gave other bytes";
+  if (tokens > 1 && format == RowFormat::bf16) {  // fewer, as the device alone knows
+    SiluMulArguments fewer = arguments;
+    const DeviceBuffer<std::int32_t> there(std::vector<std::int32_t>{tokens - 1});
+    fewer.tokens_there = there.data();
+    out.poison();
+    launch_silu_mul(fewer, {});
+    device_synchronize();
+    const std::size_t row = 2 * static_cast<std::size_t>(width);
+    std::vector<std::uint8_t> expected = first;
+    std::fill(expected.end() - static_cast<std::ptrdiff_t>(row), expected.end(), 0xff);
+    if (out.bytes() != expected) report.problem = "took another number of tokens than there are";
+  }
   return report;
 }
 

@@ -129,6 +129,11 @@ const std::vector<ModelShape>& model_shapes() {
 
 constexpr const char* kHead = "head";
 
+/// One model with few big experts, one with many small ones.
+bool quick_site(const ExpertSite& site) {
+  return site.model == "mixtral-8x7b" || site.model == "qwen3-30b-a3b";
+}
+
 void add_gemm(Collection& points, Level level, const char* dtype, std::int64_t m,
               const GemmSite& site, const char* algo) {
   points.add(
@@ -165,6 +170,15 @@ void add_gemm_points(Collection& points) {
     if (head) continue;
     for (const std::int64_t m : kFp8Edges) add_gemm(points, core, "fp8", m, site, "top");
   }
+  // what points of grouped_gemm are held to: as many rows at once, of one matrix
+  for (const ExpertSite& site : expert_sites())
+    for (const std::int64_t tokens : {1024, 4096, 16384}) {
+      const std::int64_t rows = tokens * site.experts_per_token * site.local_experts / site.experts;
+      add_gemm(points, core, "bf16", rows, {site.model, "gate-up", 1, 2 * site.ffn, site.hidden},
+               "top");
+      if (tokens != 4096)
+        add_gemm(points, core, "bf16", rows, {site.model, "down", 1, site.hidden, site.ffn}, "top");
+    }
 }
 
 // Attention ------------------------------------------------------------------------------------
@@ -530,6 +544,77 @@ void add_iteration_points(Collection& points) {
   }
 }
 
+// Experts --------------------------------------------------------------------------------------
+
+constexpr std::int64_t kExpertTokens[] = {1, 16, 64, 256, 1024, 4096, 16384};
+
+Point::Values expert_values(const ExpertSite& site, std::int64_t tokens, std::int64_t skew) {
+  return {{"tokens", text(tokens)},
+          {"experts", text(site.experts)},
+          {"local_experts", text(site.local_experts)},
+          {"experts_per_token", text(site.experts_per_token)},
+          {"skew_hundredths", text(skew)}};
+}
+
+void add_grouped(Collection& points, Level level, const char* dtype, const ExpertSite& site,
+                 bool up, std::int64_t tokens, std::int64_t skew) {
+  Point::Values values = expert_values(site, tokens, skew);
+  values.emplace_back("dtype", dtype);
+  values.emplace_back("n", text(up ? 2 * site.ffn : site.hidden));
+  values.emplace_back("k", text(up ? site.hidden : site.ffn));
+  points.add(level, "grouped_gemm", values);
+}
+
+void add_grouped_points(Collection& points) {
+  for (const ExpertSite& site : expert_sites())
+    for (const std::int64_t tokens : kExpertTokens) {
+      const bool first = among(tokens, {64, 4096}) && quick_site(site);
+      add_grouped(points, first ? quick : core, "bf16", site, true, tokens, 0);
+      if (!among(tokens, {1, 64, 1024, 16384})) continue;
+      add_grouped(points, core, "bf16", site, false, tokens, 0);
+      if (tokens == 1) continue;
+      add_grouped(points, core, "bf16", site, true, tokens, 70);
+      if (!quick_site(site)) continue;
+      add_grouped(points, dense, "bf16", site, true, tokens, 100);
+      add_grouped(points, dense, "fp8", site, true, tokens, 0);
+    }
+}
+
+void add_expert_layer_points(Collection& points) {
+  for (const ExpertSite& site : expert_sites())
+    for (const std::int64_t tokens : kExpertTokens)
+      for (const std::int64_t skew : {0, 70}) {
+        const bool coarse = among(tokens, {64, 4096});
+        if (skew > 0 && !coarse) continue;
+        const bool first = coarse && skew == 0 && site.model == "mixtral-8x7b";
+        Point::Values values = expert_values(site, tokens, skew);
+        values.emplace_back("dtype", "bf16");
+        values.emplace_back("hidden", text(site.hidden));
+        values.emplace_back("ffn", text(site.ffn));
+        points.add(first ? quick : core, "experts", values);
+      }
+}
+
+void add_expert_row_points(Collection& points, const char* op) {
+  for (const ExpertSite& site : expert_sites())
+    for (const std::int64_t tokens : {1, 64, 1024, 4096, 16384}) {
+      const bool first = among(tokens, {64, 4096}) && site.model == "qwen3-30b-a3b";
+      Point::Values values = expert_values(site, tokens, 0);
+      values.emplace_back("hidden", text(site.hidden));
+      points.add(first ? quick : core, op, values);
+    }
+}
+
+void add_routing_points(Collection& points) {
+  for (const ExpertSite& site : expert_sites())
+    for (const std::int64_t tokens : {1, 64, 1024, 16384})
+      points.add(quick_site(site) && tokens == 1024 ? quick : core, "expert_routing",
+                 {{"rule", site.model == "deepseek-v3" ? "sigmoid_groups" : "softmax"},
+                  {"tokens", text(tokens)},
+                  {"experts", text(site.experts)},
+                  {"experts_per_token", text(site.experts_per_token)}});
+}
+
 Collection collect(std::string_view op, Draws& draws) {
   Collection points;
   if (op == "gemm") add_gemm_points(points);
@@ -547,6 +632,11 @@ Collection collect(std::string_view op, Draws& draws) {
   if (op == "sampling") add_sampling_points(points);
   if (op == "rejection_sampling") add_rejection_points(points);
   if (op == "all_reduce") add_all_reduce_points(points);
+  if (op == "expert_routing") add_routing_points(points);
+  if (op == "expert_permute" || op == "expert_unpermute")
+    add_expert_row_points(points, std::string(op).c_str());
+  if (op == "grouped_gemm") add_grouped_points(points);
+  if (op == "experts") add_expert_layer_points(points);
   if (op == "iteration") add_iteration_points(points);
   return points;
 }
@@ -577,6 +667,11 @@ constexpr Preparation kPreparations[] = {
     {"latent_prefill_attention", 0.3},
     {"verify_attention", 0.2},
     {"rejection_sampling", 0.1},
+    {"expert_routing", 0.03},
+    {"expert_permute", 0.06},
+    {"expert_unpermute", 0.06},
+    {"grouped_gemm", 0.06},
+    {"experts", 0.12},
 };
 
 }  // namespace
@@ -601,6 +696,13 @@ std::vector<GemmSite> gemm_sites() {
           sites.push_back(site);
     }
   return sites;
+}
+
+std::vector<ExpertSite> expert_sites() {
+  return {{"mixtral-8x7b", 4096, 14336, 8, 8, 2},
+          {"qwen3-30b-a3b", 2048, 768, 128, 128, 8},
+          {"gpt-oss-120b", 2880, 2880, 128, 128, 4},
+          {"deepseek-v3", 7168, 2048, 256, 32, 8}};
 }
 
 std::vector<Point> bench_grid(GridSize size, std::string_view only_op, std::uint64_t seed) {

@@ -36,4 +36,12 @@ struct GemmSite {
 /// first.
 std::vector<GemmSite> gemm_sites();
 
+/// The routed experts of a model on one GPU, the busiest of experts / local_experts that share
+/// them.
+struct ExpertSite {
+  std::string model;
+  std::int64_t hidden = 0, ffn = 0, experts = 0, local_experts = 0, experts_per_token = 0;
+};
+std::vector<ExpertSite> expert_sites();
+
 }  // namespace fleetsim::kernels

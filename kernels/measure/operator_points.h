@@ -27,6 +27,11 @@ PreparedPoint prepare_embedding(const Point& point, Arena& arena, std::uint64_t 
 PreparedPoint prepare_sampling(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_rejection_sampling(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_all_reduce(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_expert_routing(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_expert_permute(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_expert_unpermute(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_grouped_gemm(const Point& point, Arena& arena, std::uint64_t seed);
+PreparedPoint prepare_experts(const Point& point, Arena& arena, std::uint64_t seed);
 PreparedPoint prepare_iteration(const Point& point, Arena& arena, std::uint64_t seed);
 
 }  // namespace fleetsim::kernels

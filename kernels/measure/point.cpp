@@ -73,6 +73,35 @@ void all_reduce_rule(const Point& point, std::vector<PointFault>& faults) {
     faults.push_back({"bytes", "bytes must be a multiple of 16"});
 }
 
+constexpr std::int64_t kExpertsMax = 512, kExpertsPerTokenMax = 16;  // of our kernels
+constexpr std::int64_t kRoutingGroups = 8;  // of DeepSeek-V3; it looks at half of them
+
+/// Of what is chosen: no more than there are.
+void experts_rule(const Point& point, std::vector<PointFault>& faults) {
+  const std::int64_t experts = point.integer("experts");
+  const auto at_most = [&](const char* axis, std::int64_t most) {
+    if (point.integer(axis) > most)
+      faults.push_back({axis, std::string(axis) + " is at most " + std::to_string(most) + " of " +
+                                  std::to_string(experts) + " experts"});
+  };
+  at_most("experts_per_token", experts);
+  if (point.op() != "expert_routing") at_most("local_experts", experts);
+}
+
+void routing_rule(const Point& point, std::vector<PointFault>& faults) {
+  experts_rule(point, faults);
+  if (point.word("rule") != "sigmoid_groups") return;
+  const std::int64_t experts = point.integer("experts");
+  if (experts % kRoutingGroups != 0 || experts < 2 * kRoutingGroups)
+    faults.push_back({"experts",
+                      "experts come in 8 equal groups of 2 or more where rule is "
+                      "sigmoid_groups"});
+  if (point.integer("experts_per_token") > experts / 2)
+    faults.push_back({"experts_per_token",
+                      "experts_per_token is at most half of the experts where rule is "
+                      "sigmoid_groups"});
+}
+
 Axis stack_axis() {
   Axis axis = word("stack", {});
   for (const StackShape& shape : stack_shapes()) axis.words.emplace_back(shape.name);
@@ -99,6 +128,10 @@ std::vector<OperatorAxes> make_table() {
   const Axis vocab = count("vocab", "tokens", 2, kExtentMax);
   const Axis block_bytes = count("block_bytes", "bytes", 16, kBytesMax);
   const Axis blocks = count("blocks", "blocks", 1, kExtentMax);
+  const Axis experts = count("experts", "experts", 1, kExpertsMax);
+  const Axis local_experts = count("local_experts", "experts", 1, kExpertsMax);
+  const Axis experts_per_token = count("experts_per_token", "experts", 1, kExpertsPerTokenMax);
+  const Axis skew = count("skew_hundredths", "1/100", 0, 300);
   return {
       {"ceiling",
        "ceilings.csv",
@@ -199,6 +232,36 @@ std::vector<OperatorAxes> make_table() {
        {word("algorithm", {"one_shot", "two_shot", "nccl"}), count("gpus", "GPUs", 2, 8),
         count("bytes", "bytes", 16, kBytesMax)},
        all_reduce_rule},
+      {"expert_routing",
+       "expert_routing.csv",
+       "chooses the experts of each token from fp32 logits, with their weights: softmax over the "
+       "chosen, or sigmoid with a bias, in the best 4 of 8 groups of experts",
+       {word("rule", {"softmax", "sigmoid_groups"}), tokens, experts, experts_per_token},
+       routing_rule},
+      {"expert_permute",
+       "expert_permute.csv",
+       "sorts what tokens chose by expert and copies bf16 rows there; of the busiest of the GPUs "
+       "that share the experts, popularity a power law of exponent skew_hundredths / 100",
+       {tokens, hidden, experts, local_experts, experts_per_token, skew},
+       experts_rule},
+      {"expert_unpermute",
+       "expert_unpermute.csv",
+       "adds up the bf16 rows of each token, weighted, from where expert_permute put them",
+       {tokens, hidden, experts, local_experts, experts_per_token, skew},
+       experts_rule},
+      {"grouped_gemm",
+       "grouped_gemm.csv",
+       "rows of each own expert [rows, k] times its weights [n, k]; as many rows as tokens choose",
+       {word("dtype", {"bf16", "fp8"}), tokens, experts, local_experts, experts_per_token,
+        count("n", "elements", 8, kExtentMax), count("k", "elements", 8, kExtentMax), skew},
+       experts_rule},
+      {"experts",
+       "experts.csv",
+       "the routed experts of a layer on one GPU: expert_permute, gate-up product, SiLU, down "
+       "product, expert_unpermute",
+       {word("dtype", {"bf16"}), tokens, hidden, count("ffn", "elements", 8, kExtentMax), experts,
+        local_experts, experts_per_token, skew},
+       experts_rule},
       {"iteration",
        "iteration.csv",
        "one iteration of a whole decoder stack with random weights, or one of its operators in all "

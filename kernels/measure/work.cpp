@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "hw_models/check.h"
+#include "kernels/measure/expert_choices.h"
 #include "kernels/measure/stack_shape.h"
 
 namespace fleetsim::kernels {
@@ -328,6 +329,62 @@ Work iteration_work(const Point& point) {
   return sum;
 }
 
+Work routing_work(const Point& point) {
+  const double logits = number(point, "tokens") * number(point, "experts");
+  Work work;
+  work.flops = logits;
+  work.bytes = 4 * logits + 8 * number(point, "tokens") * number(point, "experts_per_token");
+  return work;
+}
+
+LocalRows rows_here(const Point& point) {
+  const ExpertLayer layer = expert_layer(point);
+  return local_rows(layer, expert_choices(layer));
+}
+/// Of what is said of each (token, slot) in 4 bytes: ids, places, weights.
+double slots_bytes(const Point& point) {
+  return 4 * number(point, "tokens") * number(point, "experts_per_token");
+}
+
+/// Reads ids and the rows of tokens that have one here, writes places and rows.
+Work permute_work(const Point& point) {
+  const LocalRows here = rows_here(point);
+  Work work;
+  work.bytes =
+      2 * slots_bytes(point) + 2 * number(point, "hidden") * real(here.tokens_met + here.all);
+  return work;
+}
+/// Reads places, weights and rows, writes a row for every token.
+Work unpermute_work(const Point& point) {
+  const double hidden = number(point, "hidden");
+  const LocalRows here = rows_here(point);
+  Work work;
+  work.flops = 2 * hidden * real(here.all);
+  work.bytes = 2 * slots_bytes(point) + 2 * hidden * (real(here.all) + number(point, "tokens"));
+  return work;
+}
+
+/// Weights of the experts that got rows, and the rows.
+Work grouped_work(const Point& point) {
+  const double n = number(point, "n"), k = number(point, "k");
+  const double element = point.word("dtype") == "fp8" ? 1 : 2;
+  const LocalRows here = rows_here(point);
+  return {2 * real(here.all) * n * k,
+          element * k * (n * real(here.experts_met) + real(here.all)) + 2 * n * real(here.all),
+          element == 1 ? MathRate::fp8 : MathRate::bf16, 0, Link::none};
+}
+
+/// Weights, tokens and sums; what passes between the parts can stay in L2.
+Work experts_work(const Point& point) {
+  const double hidden = number(point, "hidden"), ffn = number(point, "ffn");
+  const double weights = 3 * hidden * ffn;
+  const LocalRows here = rows_here(point);
+  return {2 * weights * real(here.all),
+          2 * weights * real(here.experts_met) + 2 * slots_bytes(point) +
+              2 * hidden * (real(here.tokens_met) + number(point, "tokens")),
+          MathRate::bf16, 0, Link::none};
+}
+
 struct WorkRow {
   const char* op;
   Work (*work)(const Point& point);
@@ -351,6 +408,11 @@ constexpr WorkRow kWork[] = {
     {"all_reduce", all_reduce_work},
     {"verify_attention", verify_work},
     {"rejection_sampling", rejection_work},
+    {"expert_routing", routing_work},
+    {"expert_permute", permute_work},
+    {"expert_unpermute", unpermute_work},
+    {"grouped_gemm", grouped_work},
+    {"experts", experts_work},
     {"iteration", iteration_work},
 };
 

@@ -26,14 +26,18 @@ FLEETSIM_DEVICE void activate(float (&out)[8], uint4 gates, uint4 ups) {
   }
 }
 
+FLEETSIM_DEVICE int tokens_of(const SiluMulArguments& arguments) {
+  return arguments.tokens_there != nullptr ? *arguments.tokens_there : arguments.tokens;
+}
+
 /// `kPieces` pieces a thread, side by side with the neighbours'.
 template <int kPieces>
 __global__ void __launch_bounds__(kPieceThreads)
     silu_mul_pieces_kernel(const __grid_constant__ SiluMulArguments arguments) {
   const unsigned row_pieces = static_cast<unsigned>(arguments.width) / 8;
-  const unsigned pieces = static_cast<unsigned>(arguments.tokens) * row_pieces;
   const unsigned first = blockIdx.x * (kPieceThreads * kPieces) + threadIdx.x;
   wait_for_kernel_before();
+  const unsigned pieces = static_cast<unsigned>(tokens_of(arguments)) * row_pieces;
   const float inverse_scale =
       arguments.out.tensor_scale != nullptr ? 1.0F / *arguments.out.tensor_scale : 1.0F;
   uint4 gates[kPieces], ups[kPieces];
@@ -68,6 +72,7 @@ __global__ void __launch_bounds__(kRowThreadsMax)
   const Bf16* row = arguments.gate_up + token * 2 * arguments.width;
   auto* largest_of_warps = reinterpret_cast<float*>(dynamic_shared_memory());
   wait_for_kernel_before();
+  if (token >= tokens_of(arguments)) return;
 
   uint4 gates[kVectors], ups[kVectors];
   FLEETSIM_UNROLL

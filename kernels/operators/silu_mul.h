@@ -16,6 +16,9 @@ struct SiluMulArguments {
   const Bf16* gate_up = nullptr;  // [tokens][2 * width]: gates, then ups
   RowOutput out;                  // [tokens][width]
   int tokens = 0, width = 0;
+  /// On the device, at most `tokens`: how many there are, where that is known there alone (rows of
+  /// experts); the rest is neither read nor written. Null: all.
+  const std::int32_t* tokens_there = nullptr;
 };
 
 /// Errors: CudaError.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "hw_models/model_spec.h"
 #include "hw_models/weight_groups.h"
@@ -213,4 +214,36 @@ TEST_CASE("in reverse, ceilings stay first and every other point comes as often,
   REQUIRE(ceilings > 5);
   for (std::size_t i = 0; i < there.size(); ++i)
     REQUIRE(back[i] == (i < ceilings ? there[i] : there[there.size() - 1 - (i - ceilings)]));
+}
+
+TEST_CASE("the experts of the grid are those of the models", "[unit]") {
+  for (const ExpertSite& site : expert_sites()) {
+    CAPTURE(site.model);
+    const ModelSpec* model = find_model(site.model);
+    REQUIRE(model != nullptr);
+    REQUIRE(model->moe.has_value());
+    CHECK(site.hidden == model->hidden);
+    CHECK(site.ffn == model->moe->expert_ffn);
+    CHECK(site.experts == model->moe->experts);
+    CHECK(site.experts_per_token == model->moe->experts_per_token);
+    CHECK(site.experts % site.local_experts == 0);
+  }
+}
+
+TEST_CASE("products of experts stand beside the dense product of as many rows", "[unit]") {
+  std::set<std::tuple<std::int64_t, std::int64_t, std::int64_t>> dense;
+  const auto points = bench_grid(GridSize::full, "", 1);
+  for (const Point& point : points)
+    if (point.op() == "gemm" && point.word("dtype") == "bf16")
+      dense.insert({point.integer("m"), point.integer("n"), point.integer("k")});
+  int compared = 0;
+  for (const Point& point : points) {
+    if (point.op() != "grouped_gemm" || point.integer("tokens") < 1024) continue;
+    const std::int64_t rows = point.integer("tokens") * point.integer("experts_per_token") *
+                              point.integer("local_experts") / point.integer("experts");
+    CAPTURE(point.text());
+    CHECK(dense.count({rows, point.integer("n"), point.integer("k")}) == 1);
+    ++compared;
+  }
+  CHECK(compared >= 30);
 }
