@@ -49,7 +49,7 @@ TEST_CASE("decode attention on latents: bits do not depend on the order in which
           "[kernels][latent_decode]") {
   const LatentDecodeCase c{20, 2, 16, {64 * 5 + 1, 64 * 7, 0, 70}, 3};
   LatentResult first;
-  for (const std::uint64_t seed : {1, 2, 3, 4, 5, 6}) {
+  for (const std::uint64_t seed : {1, 2, 3, 4}) {
     emulation::set_schedule_seed(seed);
     LatentResult result;
     require_all_passed(check_latent_decode_case(c, 7, nullptr, &result));
@@ -58,11 +58,11 @@ TEST_CASE("decode attention on latents: bits do not depend on the order in which
   }
 }
 
-TEST_CASE("decode attention on latents cut in 1 to 9 parts gives one result",
+TEST_CASE("decode attention on latents cut in 1 to 5 parts gives one result",
           "[kernels][latent_decode]") {
-  LatentDecodeCase c{16, 1, 64, {64 * 18 - 5}};
+  LatentDecodeCase c{16, 1, 64, {64 * 10 - 5}};
   std::vector<double> whole;
-  for (c.blocks = 1; c.blocks <= 9; ++c.blocks) {
+  for (c.blocks = 1; c.blocks <= 5; ++c.blocks) {
     LatentResult result;
     require_all_passed(check_latent_decode_case(c, 5, nullptr, &result));
     std::vector<float> out;

@@ -45,7 +45,7 @@ TEST_CASE(
     "[kernels][latent_prefill]") {
   LatentPrefillCase c{2, {140, 0, 66}, {130, 4, 0}};
   LatentResult first;
-  for (const std::uint64_t seed : {1, 2, 3, 4, 5, 6}) {
+  for (const std::uint64_t seed : {1, 2, 3, 4}) {
     emulation::set_schedule_seed(seed);
     c.blocks = static_cast<int>(seed % 3);
     LatentResult result;
