@@ -36,9 +36,9 @@ OperatorShape gemm_shape(const Point& point) {
 
 double kv_bytes(const Point& point) { return point.word("kv_dtype") == "e4m3" ? 1 : 2; }
 
-std::optional<OperatorShape> decode_shape(const Point& point) {
+std::optional<OperatorShape> decode_shape(const Point& point, AttentionBackend backend) {
   DecodeAttentionShape shape;
-  shape.backend = AttentionBackend::fa2;
+  shape.backend = backend;
   shape.kv_element_bytes = kv_bytes(point);
   double tokens = 0;
   shape.batch = 0;
@@ -56,11 +56,14 @@ std::optional<OperatorShape> decode_shape(const Point& point) {
 
 /// Sequences of one new token are decodes where others bring more: such a call is of
 /// another family than prompts alone. A batch of decodes alone stays one of short prompts.
-std::optional<OperatorShape> prefill_shape(const Point& point) {
+std::optional<OperatorShape> prefill_shape(const Point& point, AttentionBackend backend) {
   if (point.integer("causal") == 0) return std::nullopt;
+  const std::string& variant = point.word("variant");
+  if (variant == "portable") backend = AttentionBackend::fa2;
+  if (variant == "one_consumer" || variant == "two_consumers") return std::nullopt;
   const double window = number(point, "window");
   PrefillAttentionShape shape;
-  shape.backend = AttentionBackend::fa2;
+  shape.backend = backend;
   shape.kv_element_bytes = kv_bytes(point);
   shape.requests = shape.queries = shape.pairs = shape.context = 0;
   const auto fresh = point.lengths("new_lengths"), cached = point.lengths("cached_lengths");
@@ -143,11 +146,18 @@ OperatorShape experts_shape(const Point& point) {
   return shape;
 }
 
-std::optional<OperatorShape> shape_of_point(const Point& point) {
+/// The kernels that ours stand for. On Hopper the prefill kernel is built as FlashAttention 3, and
+/// engines decode with that too: a fit from our profile is to price what they run there. Elsewhere
+/// both are of FlashAttention 2's kind.
+AttentionBackend backend_on(const GpuSpec& gpu) {
+  return gpu.architecture_sm == 90 ? AttentionBackend::fa3 : AttentionBackend::fa2;
+}
+
+std::optional<OperatorShape> shape_of_point(const Point& point, const GpuSpec& gpu) {
   const std::string& op = point.op();
   if (op == "gemm") return gemm_shape(point);
-  if (op == "decode_attention") return decode_shape(point);
-  if (op == "prefill_attention") return prefill_shape(point);
+  if (op == "decode_attention") return decode_shape(point, backend_on(gpu));
+  if (op == "prefill_attention") return prefill_shape(point, backend_on(gpu));
   if (op == "latent_decode_attention") return latent_decode_shape(point);
   if (op == "latent_prefill_attention") return latent_prefill_shape(point);
   if (op == "all_reduce") return all_reduce_shape(point);
@@ -161,7 +171,9 @@ std::optional<OperatorShape> shape_of_point(const Point& point) {
 /// What tells rows of one shape apart: the algorithm or method, else the operator.
 std::string kernel_of(const Point& point) {
   for (const auto& [axis, value] : point.values())
-    if (axis == "algo" || axis == "algorithm" || axis == "method") return point.op() + " " + value;
+    if (axis == "algo" || axis == "algorithm" || axis == "method" ||
+        (axis == "variant" && value != "best"))
+      return point.op() + " " + value;
   return point.op();
 }
 
@@ -181,7 +193,7 @@ ImportedFile read_profile_rows(const std::string& folder, const GpuSpec& gpu,
   }
   for (const kernels::MeasuredRow& row : profile->rows) {
     ++file.rows_read;
-    const auto shape = shape_of_point(row.point);
+    const auto shape = shape_of_point(row.point, gpu);
     if (!shape) {
       ++file.without_shape[row.point.op()];
       continue;

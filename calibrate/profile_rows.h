@@ -11,11 +11,11 @@
 
 namespace fleetsim {
 
-/// Adds the folder's rows to `rows`. Our attention kernels stand for fa2, whose design they follow;
-/// ragged batches by their mean context, one new token beside chunks for a decode in their call;
-/// rows measured warm are flagged. Ceilings, copies of blocks, swaps, the parts of a layer of
-/// experts, and what verifies drafts, have no shape. Errors: all faults to `problems`: those of
-/// load_profile, and a profile of another GPU.
+/// Adds the folder's rows to `rows`. Our attention kernels stand for fa3 on sm_90 and for fa2
+/// elsewhere; ragged batches by their mean context, one new token beside chunks for a decode in
+/// their call; rows measured warm are flagged. Ceilings, copies of blocks, swaps, the parts of a
+/// layer of experts, stages of prefill between the two kinds, and what verifies drafts, have no
+/// shape. Errors: all faults to `problems`: those of load_profile, and a profile of another GPU.
 ImportedFile read_profile_rows(const std::string& folder, const GpuSpec& gpu,
                                std::vector<MeasuredOperator>& rows, Problems& problems);
 

@@ -242,14 +242,24 @@ void add_decode_points(Collection& points, Draws& draws) {
   }
 }
 
-void add_prefill(Collection& points, Level level, const HeadGroup& group, std::int64_t page_tokens,
-                 const std::string& fresh, const std::string& cached, bool causal,
-                 std::int64_t window = 0) {
-  Point::Values values = head_values(group, "bf16", page_tokens);
-  values.emplace_back("new_lengths", fresh);
-  values.emplace_back("cached_lengths", cached);
-  values.emplace_back("causal", causal ? "1" : "0");
-  values.emplace_back("window", text(window));
+/// Causal attention through pages of 16 tokens, on bf16.
+struct PrefillPoint {
+  HeadGroup group;
+  std::string fresh, cached;
+  const char* kv_dtype = "bf16";
+  std::int64_t page_tokens = 16;
+  bool causal = true;
+  std::int64_t window = 0;
+  const char* variant = "best";
+};
+
+void add_prefill(Collection& points, Level level, const PrefillPoint& point) {
+  Point::Values values = head_values(point.group, point.kv_dtype, point.page_tokens);
+  values.emplace_back("new_lengths", point.fresh);
+  values.emplace_back("cached_lengths", point.cached);
+  values.emplace_back("causal", point.causal ? "1" : "0");
+  values.emplace_back("window", text(point.window));
+  values.emplace_back("variant", point.variant);
   points.add(level, "prefill_attention", values);
 }
 
@@ -259,31 +269,53 @@ void add_prefill_points(Collection& points, Draws& draws) {
     for (const std::int64_t fresh : {64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384})
       for (const std::int64_t cached : {0, 1024, 8192, 32768}) {
         const bool coarse = among(fresh, {128, 512, 2048, 8192, 16384}) && among(cached, {0, 8192});
-        add_prefill(points, coarse ? quick : core, group, 16, "1x" + text(fresh),
-                    "1x" + text(cached), true);
+        add_prefill(points, coarse ? quick : core,
+                    {group, "1x" + text(fresh), "1x" + text(cached)});
       }
   for (const std::int64_t fresh : {2048, 8192}) {
-    add_prefill(points, dense, kGroups[0], 64, "1x" + text(fresh), "1x0", true);
-    add_prefill(points, dense, kGroups[0], 16, "1x" + text(fresh), "1x0", false);
-    add_prefill(points, dense, kGroups[3], 16, "1x" + text(fresh), "1x0", true);
+    const PrefillPoint plain = {kGroups[0], "1x" + text(fresh), "1x0"};
+    PrefillPoint point = plain;
+    point.page_tokens = 64;
+    add_prefill(points, core, point);
+    point.page_tokens = fresh;  // one page: what paging costs beside it
+    add_prefill(points, fresh == 8192 ? quick : core, point);
+    point = plain;
+    point.causal = false;
+    add_prefill(points, dense, point);
+    point = plain;
+    point.group = kGroups[3];
+    add_prefill(points, dense, point);
+    point = plain;
+    for (const char* variant : {"portable", "one_consumer", "two_consumers"}) {
+      point.variant = variant;
+      add_prefill(points, core, point);
+    }
   }
+  for (const std::int64_t fresh : {512, 2048, 8192, 16384})
+    for (const std::int64_t cached : {0, 8192}) {
+      PrefillPoint point = {kGroups[0], "1x" + text(fresh), "1x" + text(cached)};
+      point.kv_dtype = "e4m3";
+      add_prefill(points, fresh == 8192 && cached == 0 ? quick : core, point);
+    }
   // a chunk beside decodes, in one call
   for (const std::int64_t decodes : {16, 64, 256}) {
     const std::string beside = "," + text(decodes) + "x";
     for (const std::int64_t cached : {0, 8192})
-      add_prefill(points, decodes == 64 && cached == 8192 ? quick : core, kGroups[0], 16,
-                  "1x512" + beside + "1", "1x" + text(cached) + beside + "2047", true);
-    add_prefill(points, dense, kGroups[1], 16, "1x2048" + beside + "1", "1x4096" + beside + "2047",
-                true);
+      add_prefill(points, decodes == 64 && cached == 8192 ? quick : core,
+                  {kGroups[0], "1x512" + beside + "1", "1x" + text(cached) + beside + "2047"});
+    add_prefill(points, dense, {kGroups[1], "1x2048" + beside + "1", "1x4096" + beside + "2047"});
   }
   // windows: Mistral's and Gemma's lengths, and gpt-oss's on its heads
   for (const std::int64_t fresh : {512, 8192})
     for (const std::int64_t cached : {0, 32768}) {
-      add_prefill(points, fresh == 8192 && cached == 0 ? quick : core, kGroups[0], 16,
-                  "1x" + text(fresh), "1x" + text(cached), true, 1024);
-      add_prefill(points, core, kGroups[3], 16, "1x" + text(fresh), "1x" + text(cached), true, 128);
-      add_prefill(points, dense, kGroups[0], 16, "1x" + text(fresh), "1x" + text(cached), true,
-                  4096);
+      PrefillPoint point = {kGroups[0], "1x" + text(fresh), "1x" + text(cached)};
+      point.window = 1024;
+      add_prefill(points, fresh == 8192 && cached == 0 ? quick : core, point);
+      point.window = 4096;
+      add_prefill(points, dense, point);
+      point.group = kGroups[3];
+      point.window = 128;
+      add_prefill(points, core, point);
     }
   for (std::int64_t i = 0; i < kRaggedMixes; ++i) {
     const std::int64_t batch = draws.log_even(2, 32);
@@ -294,8 +326,8 @@ void add_prefill_points(Collection& points, Draws& draws) {
       left -= fresh.back();
       cached.push_back(draws.below(2) == 0 ? 0 : draws.log_even(64, 16384));
     }
-    add_prefill(points, i < 12 ? core : dense, kGroups[draws.below(2)], 16, lengths_text(fresh),
-                lengths_text(cached), true);
+    const HeadGroup& group = kGroups[draws.below(2)];
+    add_prefill(points, i < 12 ? core : dense, {group, lengths_text(fresh), lengths_text(cached)});
   }
 }
 

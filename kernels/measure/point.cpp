@@ -123,6 +123,8 @@ std::vector<OperatorAxes> make_table() {
   const Axis latent_heads = count("heads", "heads", 1, kHeadsMax);
   const Axis head_dim = count("head_dim", "elements", 16, 512);
   const Axis page_tokens = count("page_tokens", "tokens", 1, 1024);
+  // one page may hold a whole context, to see what paging costs
+  const Axis large_page_tokens = count("page_tokens", "tokens", 1, 131072);
   const Axis tokens = count("tokens", "tokens", 1, kTokensMax);
   const Axis hidden = count("hidden", "elements", 8, kExtentMax);
   const Axis vocab = count("vocab", "tokens", 2, kExtentMax);
@@ -159,10 +161,12 @@ std::vector<OperatorAxes> make_table() {
        "prefill_attention.csv",
        "new tokens attend to their paged KV cache and, causally or not, to each other; with a "
        "window "
-       "a token sees its own and the window - 1 keys before it, with window 0 all",
-       {word("kv_dtype", {"bf16"}), query_heads, kv_heads, head_dim, page_tokens,
-        lengths("new_lengths", 0), lengths("cached_lengths", 0), count("causal", "0 or 1", 0, 1),
-        count("window", "tokens", 0, kTokensMax)},
+       "a token sees its own and the window - 1 keys before it, with window 0 all; "
+       "variants are stages on the way to the kernel for sm_90",
+       {kv_dtype, query_heads, kv_heads, head_dim, large_page_tokens, lengths("new_lengths", 0),
+        lengths("cached_lengths", 0), count("causal", "0 or 1", 0, 1),
+        count("window", "tokens", 0, kTokensMax),
+        word("variant", {"best", "portable", "one_consumer", "two_consumers"})},
        prefill_rule},
       {"latent_decode_attention",
        "latent_decode_attention.csv",

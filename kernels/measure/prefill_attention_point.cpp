@@ -22,11 +22,13 @@ namespace {
 /// the longest context, the first token, others by chance. Each copies its head's keys to the host.
 constexpr int kSampledPairs = 6;
 
+/// Over pages of Element.
+template <class Element>
 struct Prefill {
   PageTable table;                 // of keys: cached and new tokens
   std::vector<int> query_starts;   // [sequences + 1]
   std::vector<AttentionRow> rows;  // a new token each
-  std::vector<PrefillAttentionArguments> sets;
+  std::vector<PrefillArguments<Element>> sets;
 
   std::size_t width() const {
     return static_cast<std::size_t>(sets[0].query_heads) * sets[0].head_dim;
@@ -45,28 +47,30 @@ const T* take(const std::vector<T>& values, Arena& arena) {
 }
 
 /// The keys or values of one sequence and KV head, page after page: [pages][page_tokens][head_dim].
-std::vector<float> head_of_cache(const Prefill& prefill, const Bf16* cache, int sequence,
-                                 int kv_head) {
-  const PrefillAttentionArguments& a = prefill.sets[0];
+template <class Element>
+std::vector<float> head_of_cache(const Prefill<Element>& prefill, const Element* cache,
+                                 int sequence, int kv_head) {
+  const PrefillArguments<Element>& a = prefill.sets[0];
   const std::size_t page = static_cast<std::size_t>(a.page_tokens) * a.head_dim;
   const int pages =
       ceil_div(prefill.table.lengths[static_cast<std::size_t>(sequence)], a.page_tokens);
-  std::vector<Bf16> bits(static_cast<std::size_t>(pages) * page);
+  std::vector<Element> bits(static_cast<std::size_t>(pages) * page);
   for (int i = 0; i < pages; ++i) {
     const std::size_t number =
         static_cast<std::size_t>(prefill.table.page_of(sequence, i * a.page_tokens));
     copy_to_host(bits.data() + static_cast<std::size_t>(i) * page,
-                 cache + (number * a.kv_heads + kv_head) * page, page * sizeof(Bf16));
+                 cache + (number * a.kv_heads + kv_head) * page, page * sizeof(Element));
   }
   std::vector<float> values(bits.size());
-  std::transform(bits.begin(), bits.end(), values.begin(), [](Bf16 v) { return to_float(v); });
+  std::transform(bits.begin(), bits.end(), values.begin(), [](Element v) { return to_float(v); });
   return values;
 }
 
 /// The elements of one new token that belong to the group of a KV head.
-std::vector<float> group_of_row(const Prefill& prefill, const Bf16* matrix, std::size_t row,
-                                int kv_head) {
-  const PrefillAttentionArguments& a = prefill.sets[0];
+template <class Element>
+std::vector<float> group_of_row(const Prefill<Element>& prefill, const Bf16* matrix,
+                                std::size_t row, int kv_head) {
+  const PrefillArguments<Element>& a = prefill.sets[0];
   const std::size_t count = prefill.width() / static_cast<std::size_t>(a.kv_heads);
   std::vector<Bf16> bits(count);
   copy_to_host(bits.data(), matrix + row * prefill.width() + kv_head * count, count * sizeof(Bf16));
@@ -75,14 +79,17 @@ std::vector<float> group_of_row(const Prefill& prefill, const Bf16* matrix, std:
   return values;
 }
 
-std::vector<double> reference_of(const Prefill& prefill, std::size_t row, int kv_head) {
-  const PrefillAttentionArguments& a = prefill.sets[0];
+template <class Element>
+std::vector<double> reference_of(const Prefill<Element>& prefill, std::size_t row, int kv_head) {
+  const PrefillArguments<Element>& a = prefill.sets[0];
   const AttentionRow& seen = prefill.rows[row];
   AttentionInputs inputs;
   inputs.shape = {a.query_heads / a.kv_heads, 1, a.head_dim, static_cast<double>(a.softmax_scale)};
   inputs.rows = {seen};
   inputs.rows[0].sequence = 0;
   inputs.queries = group_of_row(prefill, a.query, row, kv_head);
+  if constexpr (sizeof(Element) == 1)  // queries are multiplied as e4m3 too
+    for (float& query : inputs.queries) query = to_float(to_e4m3(query));
   inputs.keys = head_of_cache(prefill, a.key_pages, seen.sequence, kv_head);
   inputs.values = head_of_cache(prefill, a.value_pages, seen.sequence, kv_head);
   PageTable& table = inputs.table;  // the pages were put in order
@@ -107,8 +114,9 @@ bool all_finite(const Bf16* out, std::size_t count) {
 }
 
 /// Runs set 0 on a poisoned output.
-double check_error(const Prefill& prefill, std::uint64_t seed) {
-  const PrefillAttentionArguments& a = prefill.sets[0];
+template <class Element>
+double check_error(const Prefill<Element>& prefill, std::uint64_t seed) {
+  const PrefillArguments<Element>& a = prefill.sets[0];
   const std::size_t rows = prefill.rows.size();
   device_fill(a.out, 0xFF, rows * prefill.width() * sizeof(Bf16), {});
   launch_prefill_attention(a, {});
@@ -137,8 +145,9 @@ double check_error(const Prefill& prefill, std::uint64_t seed) {
 }
 
 /// The heads and pages that a point names.
-PrefillAttentionArguments shape_of(const Point& point) {
-  PrefillAttentionArguments shape;
+template <class Element>
+PrefillArguments<Element> shape_of(const Point& point) {
+  PrefillArguments<Element> shape;
   shape.query_heads = static_cast<int>(point.integer("query_heads"));
   shape.kv_heads = static_cast<int>(point.integer("kv_heads"));
   shape.head_dim = static_cast<int>(point.integer("head_dim"));
@@ -147,12 +156,20 @@ PrefillAttentionArguments shape_of(const Point& point) {
   return shape;
 }
 
+PrefillVariant variant_of(const std::string& word) {
+  if (word == "portable") return PrefillVariant::portable;
+  if (word == "one_consumer") return PrefillVariant::one_consumer;
+  if (word == "two_consumers") return PrefillVariant::two_consumers;
+  return PrefillVariant::best;
+}
+
 /// `masks`: of draft trees; empty: none.
-PreparedPoint prepare(PrefillAttentionArguments shape, const std::vector<int>& new_lengths,
+template <class Element>
+PreparedPoint prepare(PrefillArguments<Element> shape, const std::vector<int>& new_lengths,
                       const std::vector<int>& cached_lengths,
                       const std::vector<std::uint64_t>& masks, Arena& arena, std::uint64_t seed) {
   shape.sequences = static_cast<int>(new_lengths.size());
-  const auto prefill = std::make_shared<Prefill>();
+  const auto prefill = std::make_shared<Prefill<Element>>();
   prefill->query_starts.push_back(0);
   std::vector<int> keys;
   std::int64_t total = 0;
@@ -165,7 +182,8 @@ PreparedPoint prepare(PrefillAttentionArguments shape, const std::vector<int>& n
     throw NotSupportedHere(
         "the prefill kernel takes heads of 64 or 128 elements, pages of a multiple of 16 tokens, "
         "at most 64 query heads per KV head and " +
-        std::to_string(kPrefillTilesMax) + " tiles of 128 rows");
+        std::to_string(kPrefillTilesMax) +
+        " tiles of 128 rows; e4m3, and stages with consumers, heads of 128 on sm_90");
   shape.total_tokens = static_cast<int>(total);
 
   RandomInputs random(seed, "prefill_attention pages");
@@ -185,7 +203,7 @@ PreparedPoint prepare(PrefillAttentionArguments shape, const std::vector<int>& n
   const std::size_t rows = static_cast<std::size_t>(total) * shape.query_heads * head_dim;
   const std::size_t pool = static_cast<std::size_t>(prefill->table.pool_pages) * shape.kv_heads *
                            shape.page_tokens * head_dim;
-  prefill->sets = attention_sets<Bf16>(shape, rows, pool, arena, seed);
+  prefill->sets = attention_sets<Element>(shape, rows, pool, arena, seed);
 
   PreparedPoint prepared;
   prepared.copies = static_cast<int>(prefill->sets.size());
@@ -193,18 +211,23 @@ PreparedPoint prepare(PrefillAttentionArguments shape, const std::vector<int>& n
     launch_prefill_attention(prefill->sets[static_cast<std::size_t>(copy)], stream);
   };
   prepared.check_error = [prefill, seed] { return check_error(*prefill, seed); };
-  prepared.error_limit = 5e-3;
+  // probabilities of e4m3: kernels/checks/prefill_attention_check.cpp
+  prepared.error_limit = sizeof(Element) == 1 ? 4e-2 : 5e-3;
   return prepared;
 }
 
 }  // namespace
 
 PreparedPoint prepare_prefill_attention(const Point& point, Arena& arena, std::uint64_t seed) {
-  PrefillAttentionArguments shape = shape_of(point);
-  shape.causal = point.integer("causal") == 1;
-  shape.window = static_cast<int>(point.integer("window"));
-  return prepare(shape, narrowed(point.lengths("new_lengths")),
-                 narrowed(point.lengths("cached_lengths")), {}, arena, seed);
+  const auto prepare_over = [&]<class Element>(Element) {
+    PrefillArguments<Element> shape = shape_of<Element>(point);
+    shape.causal = point.integer("causal") == 1;
+    shape.window = static_cast<int>(point.integer("window"));
+    shape.variant = variant_of(point.word("variant"));
+    return prepare(shape, narrowed(point.lengths("new_lengths")),
+                   narrowed(point.lengths("cached_lengths")), {}, arena, seed);
+  };
+  return point.word("kv_dtype") == "e4m3" ? prepare_over(E4m3{}) : prepare_over(Bf16{});
 }
 
 PreparedPoint prepare_verify_attention(const Point& point, Arena& arena, std::uint64_t seed) {
@@ -214,8 +237,8 @@ PreparedPoint prepare_verify_attention(const Point& point, Arena& arena, std::ui
   if (point.word("draft") == "tree")  // a chain is plain causal attention
     for (std::size_t i = 0; i < cached_lengths.size(); ++i)
       for (const std::uint64_t mask : tree_masks(level_tree(tokens, 4))) masks.push_back(mask);
-  return prepare(shape_of(point), std::vector<int>(cached_lengths.size(), tokens), cached_lengths,
-                 masks, arena, seed);
+  return prepare(shape_of<Bf16>(point), std::vector<int>(cached_lengths.size(), tokens),
+                 cached_lengths, masks, arena, seed);
 }
 
 }  // namespace fleetsim::kernels

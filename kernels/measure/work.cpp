@@ -83,7 +83,8 @@ Work prefill_work(const Point& point) {
   const double d = number(point, "head_dim");
   const auto fresh = point.lengths("new_lengths"), cached = point.lengths("cached_lengths");
   Work work;
-  work.rate = MathRate::bf16;
+  // e4m3 is multiplied as it is
+  work.rate = kv_element_bytes(point) == 1 ? MathRate::fp8 : MathRate::bf16;
   for (std::size_t i = 0; i < fresh.size(); ++i) {
     if (fresh[i] == 0) continue;  // nobody attends
     const double q = real(fresh[i]), c = real(cached[i]);

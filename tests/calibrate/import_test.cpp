@@ -396,7 +396,7 @@ TEST_CASE("a measured folder that was changed by hand is refused") {
 TEST_CASE("prefills of a profile are told from calls with decodes, and from windowed ones") {
   using kernels::sound_point;
   const auto prefill = [](const char* fresh, const char* cached, const char* causal,
-                          const char* window) {
+                          const char* window, const char* variant = "best") {
     return synthetic_row(sound_point("prefill_attention", {{"kv_dtype", "bf16"},
                                                            {"query_heads", "32"},
                                                            {"kv_heads", "8"},
@@ -405,7 +405,8 @@ TEST_CASE("prefills of a profile are told from calls with decodes, and from wind
                                                            {"new_lengths", fresh},
                                                            {"cached_lengths", cached},
                                                            {"causal", causal},
-                                                           {"window", window}}),
+                                                           {"window", window},
+                                                           {"variant", variant}}),
                          5'000'000);
   };
   const ScratchFolder scratch;
@@ -415,7 +416,8 @@ TEST_CASE("prefills of a profile are told from calls with decodes, and from wind
     for (const auto& row :
          {prefill("1x512", "1x8192", "1", "0"), prefill("1x512,64x1", "1x8192,64x2047", "1", "0"),
           prefill("1x512,2x1", "1x8192,2x2047", "1", "1024"), prefill("1x512", "1x0", "1", "4096"),
-          prefill("4x1", "4x2047", "1", "0"), prefill("1x512", "1x0", "0", "0")})
+          prefill("4x1", "4x2047", "1", "0"), prefill("1x512", "1x8192", "1", "0", "portable"),
+          prefill("1x512", "1x0", "0", "0"), prefill("1x512", "1x0", "1", "0", "two_consumers")})
       writer.add(row);
     writer.finish("");
   }
@@ -429,8 +431,9 @@ TEST_CASE("prefills of a profile are told from calls with decodes, and from wind
   for (const MeasuredOperator& row : import.table.rows)
     if (const auto* shape = std::get_if<PrefillAttentionShape>(&row.shape))
       shapes.push_back(*shape);
-  REQUIRE(shapes.size() == 5);
-  CHECK(import.files[0].without_shape.at("prefill_attention") == 1);  // not causal
+  REQUIRE(shapes.size() == 6);
+  // not causal; a stage on the way to the kernel for Hopper
+  CHECK(import.files[0].without_shape.at("prefill_attention") == 2);
   const auto shape = [&](std::size_t row) -> const auto& { return shapes[row]; };
   CHECK(shape(0).decodes == 0);
   CHECK(shape(0).context == 8704);
@@ -451,6 +454,10 @@ TEST_CASE("prefills of a profile are told from calls with decodes, and from wind
   CHECK(shape(3).pairs == 512 * 513 / 2);
   CHECK(shape(4).requests == 4);  // decodes alone
   CHECK(shape(4).decodes == 0);
+  // engines run FlashAttention 3 on this GPU; the portable kernel is of the second's kind
+  CHECK(shape(0).backend == AttentionBackend::fa3);
+  CHECK(shape(5).backend == AttentionBackend::fa2);
+  CHECK(shape(5).pairs == shape(0).pairs);
 }
 
 TEST_CASE("a profile of our own becomes rows of the same form") {

@@ -104,7 +104,8 @@ TEST_CASE("axes that must fit each other are held to it", "[unit]") {
   const Values prefill = {
       {"kv_dtype", "bf16"},         {"query_heads", "32"}, {"kv_heads", "8"},
       {"head_dim", "128"},          {"page_tokens", "16"}, {"new_lengths", "2x64"},
-      {"cached_lengths", "1x1024"}, {"causal", "1"},       {"window", "0"}};
+      {"cached_lengths", "1x1024"}, {"causal", "1"},       {"window", "0"},
+      {"variant", "best"}};
   CHECK(faults_of("prefill_attention", prefill) ==
         "cached_lengths: new_lengths has 2 sequences, cached_lengths has 1\n");
   CHECK(faults_of("prefill_attention", with(prefill, "cached_lengths", "2x0")).empty());

@@ -103,7 +103,8 @@ TEST_CASE("attention does the work that the simulator prices", "[unit]") {
                          {{"new_lengths", "1x100,1x7"},
                           {"cached_lengths", "1x50,1x0"},
                           {"causal", causal},
-                          {"window", "0"}}));
+                          {"window", "0"},
+                          {"variant", "best"}}));
   };
   const double pairs = 100 * 50 + 100 * 101 / 2 + 7 * 8 / 2;
   CHECK(prefill_work("1").flops == Approx(prefill.flops_per_pair * pairs));
@@ -124,7 +125,8 @@ TEST_CASE("a window spares the work that the simulator leaves out, a draft tree 
                                     {{"new_lengths", "1x" + std::to_string(queries)},
                                      {"cached_lengths", "1x" + std::to_string(cached)},
                                      {"causal", "1"},
-                                     {"window", std::to_string(window)}}));
+                                     {"window", std::to_string(window)},
+                                     {"variant", "best"}}));
     CHECK(work.flops == Approx(prefill.flops_per_pair * chunk.pairs()));
     CHECK(work.bytes == Approx(prefill.bytes_per_context * chunk.keys_in_reach() +
                                prefill.bytes_per_token * queries));
@@ -143,9 +145,12 @@ TEST_CASE("a window spares the work that the simulator leaves out, a draft tree 
 TEST_CASE("an empty sequence costs its zeros, and nothing in a prefill", "[unit]") {
   CHECK(work_of(point("decode_attention", heads("bf16"), {{"lengths", "1x0"}})).bytes ==
         2 * 32 * 128);
-  const Work none = work_of(point(
-      "prefill_attention", heads("bf16"),
-      {{"new_lengths", "1x0"}, {"cached_lengths", "1x512"}, {"causal", "1"}, {"window", "0"}}));
+  const Work none = work_of(point("prefill_attention", heads("bf16"),
+                                  {{"new_lengths", "1x0"},
+                                   {"cached_lengths", "1x512"},
+                                   {"causal", "1"},
+                                   {"window", "0"},
+                                   {"variant", "best"}}));
   CHECK(none.flops == 0);
   CHECK(none.bytes == 0);
 }
