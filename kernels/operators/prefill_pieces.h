@@ -14,6 +14,8 @@
 // first, so that a launch ends with the short tiles that nobody cut; and the ids of pieces of cut
 // tiles come before all others, so that they count places in the workspace.
 
+#include <cmath>
+
 #include "kernels/operators/prefill_tiles.h"
 
 namespace fleetsim::kernels::hopper {
