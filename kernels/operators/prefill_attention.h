@@ -75,9 +75,9 @@ inline constexpr int kTreeTokensMax = 64;
 /// needs at most total_tokens * query_heads / kv_heads / 128 + sequences.
 inline constexpr int kPrefillTilesMax = 65535;
 
-/// Whether this GPU has the variant, and it takes these heads, pages, masks and numbers of sequences
-/// and `total_tokens` (which arguments.total_tokens need not be able to hold); other fields are not
-/// looked at.
+/// Whether this GPU has the variant, and it takes these heads, pages, masks and numbers of
+/// sequences and `total_tokens` (which arguments.total_tokens need not be able to hold); other
+/// fields are not looked at.
 template <class Element>
 bool prefill_attention_supports(const PrefillArguments<Element>& arguments,
                                 std::int64_t total_tokens);
