@@ -146,18 +146,11 @@ OperatorShape experts_shape(const Point& point) {
   return shape;
 }
 
-/// The kernels that ours stand for. On Hopper the prefill kernel is built as FlashAttention 3, and
-/// engines decode with that too: a fit from our profile is to price what they run there. Elsewhere
-/// both are of FlashAttention 2's kind.
-AttentionBackend backend_on(const GpuSpec& gpu) {
-  return gpu.architecture_sm == 90 ? AttentionBackend::fa3 : AttentionBackend::fa2;
-}
-
 std::optional<OperatorShape> shape_of_point(const Point& point, const GpuSpec& gpu) {
   const std::string& op = point.op();
   if (op == "gemm") return gemm_shape(point);
-  if (op == "decode_attention") return decode_shape(point, backend_on(gpu));
-  if (op == "prefill_attention") return prefill_shape(point, backend_on(gpu));
+  if (op == "decode_attention") return decode_shape(point, backend_of_own_kernels(gpu));
+  if (op == "prefill_attention") return prefill_shape(point, backend_of_own_kernels(gpu));
   if (op == "latent_decode_attention") return latent_decode_shape(point);
   if (op == "latent_prefill_attention") return latent_prefill_shape(point);
   if (op == "all_reduce") return all_reduce_shape(point);
@@ -178,6 +171,10 @@ std::string kernel_of(const Point& point) {
 }
 
 }  // namespace
+
+AttentionBackend backend_of_own_kernels(const GpuSpec& gpu) {
+  return gpu.architecture_sm == 90 ? AttentionBackend::fa3 : AttentionBackend::fa2;
+}
 
 ImportedFile read_profile_rows(const std::string& folder, const GpuSpec& gpu,
                                std::vector<MeasuredOperator>& rows, Problems& problems) {

