@@ -81,8 +81,6 @@ const std::vector<Mode>& modes() {
 std::string contradiction(const CLI::App& app) {
   if (app.count("--quick") > 0 && app.count("--full") > 0)
     return "--quick and --full exclude each other";
-  if (app.count("--only") > 0 && app.count("--except") > 0)
-    return "--only and --except exclude each other";
   for (const Mode& mode : modes()) {
     if (mode.option != nullptr && app.count(mode.option) == 0) continue;
     for (const CLI::Option* option : app.get_options()) {
@@ -144,10 +142,22 @@ bool launched_by(const Point& iteration, const std::string& name) {
 
 /// Whether `name` is the point's operator, or the check of the kernel that the point measures.
 bool is_point_of(const Point& point, const std::string& name) {
+  struct LaunchedToo {
+    const char *check, *op;  // points of `op` launch what `check` is of
+  };
+  constexpr LaunchedToo kLaunchedToo[] = {{"prefill_attention", "verify_attention"},
+                                          {"expert_permutation", "expert_permute"},
+                                          {"expert_permutation", "expert_unpermute"},
+                                          {"expert_permutation", "experts"},
+                                          {"expert_routing", "experts"},
+                                          {"grouped_gemm", "experts"},
+                                          {"silu_mul", "experts"}};
   const std::string& op = point.op();
   if (name == "w4a16_gemm") return op == "gemm" && point.word("dtype") == "w4a16";
   if (name == "block_copies") return op.starts_with("block_");
   if (op == "iteration" && launched_by(point, name)) return true;
+  for (const LaunchedToo& row : kLaunchedToo)
+    if (name == row.check && op == row.op) return true;
   return op == name;
 }
 
