@@ -1,10 +1,24 @@
 #include "kernels/checks/check.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "hw_models/check.h"
 
 namespace fleetsim::kernels {
+
+std::vector<float> floats_of(const std::vector<Bf16>& values) {
+  std::vector<float> floats(values.size());
+  std::transform(values.begin(), values.end(), floats.begin(), [](Bf16 v) { return to_float(v); });
+  return floats;
+}
+
+std::string list_of(const std::vector<int>& values) {
+  std::string text;
+  for (std::size_t i = 0; i < values.size() && i < 6; ++i)
+    text += (i == 0 ? "" : ",") + std::to_string(values[i]);
+  return values.size() <= 6 ? text : text + ",... (" + std::to_string(values.size()) + ")";
+}
 
 Comparison compare(const std::vector<float>& out, const std::vector<double>& reference) {
   CHECK(out.size() == reference.size());

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/device/number_formats.h"
+
 namespace fleetsim::kernels {
 
 /// Where a check runs: small shapes on the emulated device, these and big ones on a GPU.
@@ -30,6 +32,11 @@ struct Check {
 
 /// A row an operator, the order in which --selftest runs them.
 const std::vector<Check>& all_checks();
+
+/// Outputs as compare() takes them.
+std::vector<float> floats_of(const std::vector<Bf16>& values);
+/// "1,2,3", with "..." and the count behind the sixth.
+std::string list_of(const std::vector<int>& values);
 
 struct Comparison {
   double relative_error =

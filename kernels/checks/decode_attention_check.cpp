@@ -35,12 +35,6 @@ std::string name_of(const DecodeCase& c) {
          std::to_string(c.page_tokens) + ", lengths " + lengths;
 }
 
-std::vector<float> floats_of(const std::vector<Bf16>& values) {
-  std::vector<float> floats(values.size());
-  std::transform(values.begin(), values.end(), floats.begin(), [](Bf16 v) { return to_float(v); });
-  return floats;
-}
-
 template <class Element>
 Element element_of(float value, float scale) {
   if constexpr (sizeof(Element) == 2)
@@ -122,8 +116,8 @@ void set_shape_and_cache(Arguments& arguments, const DecodeCase& c, const OnDevi
 /// Runs the operator `times` on poisoned outputs and one workspace; the last result. Says what is
 /// wrong beside its numbers.
 template <class Element>
-DecodeResult run_operator(const DecodeCase& c, const OnDevice<Element>& device, int row_pages,
-                          int times, std::string& problem) {
+AttentionResult run_operator(const DecodeCase& c, const OnDevice<Element>& device, int row_pages,
+                             int times, std::string& problem) {
   const std::size_t heads = device.sequences * static_cast<std::size_t>(c.query_heads);
   DecodeAttentionArguments<Element> arguments;
   set_shape_and_cache(arguments, c, device, row_pages);
@@ -133,7 +127,7 @@ DecodeResult run_operator(const DecodeCase& c, const OnDevice<Element>& device, 
   const DeviceBuffer<std::uint8_t> workspace(decode_attention_workspace_bytes(arguments));
   arguments.workspace = workspace.data();
   prepare_decode_attention_workspace(arguments, {});
-  DecodeResult result;
+  AttentionResult result;
   for (int i = 0; i < times; ++i) {
     const DeviceBuffer<Bf16> out(heads * static_cast<std::size_t>(c.head_dim));
     const DeviceBuffer<float> log_sum_exp(heads);
@@ -141,8 +135,8 @@ DecodeResult run_operator(const DecodeCase& c, const OnDevice<Element>& device, 
     arguments.log_sum_exp = c.wants_log_sum_exp ? log_sum_exp.data() : nullptr;
     launch_decode_attention(arguments, {});
     device_synchronize();
-    const DecodeResult now{out.values(),
-                           c.wants_log_sum_exp ? log_sum_exp.values() : std::vector<float>()};
+    const AttentionResult now{out.values(),
+                              c.wants_log_sum_exp ? log_sum_exp.values() : std::vector<float>()};
     if (i > 0 && !(now == result)) problem = "a second launch gave other bytes";
     result = now;
     if (!out.guards_intact() || !log_sum_exp.guards_intact() || !workspace.guards_intact())
@@ -174,7 +168,7 @@ AttentionOutputs run_plain_kernel(const DecodeCase& c, const OnDevice<Element>& 
 }
 
 /// Sequences without tokens: zeros, and minus infinity. compare() has no eye for either.
-std::string problem_of_empty_sequences(const DecodeCase& c, const DecodeResult& result) {
+std::string problem_of_empty_sequences(const DecodeCase& c, const AttentionResult& result) {
   const std::size_t heads = static_cast<std::size_t>(c.query_heads);
   const std::size_t row = heads * static_cast<std::size_t>(c.head_dim);
   for (std::size_t i = 0; i < c.lengths.size(); ++i) {
@@ -195,7 +189,7 @@ CheckReport largest_error_report(std::string what, Comparison comparison, double
 
 template <class Element>
 std::vector<CheckReport> check_case(const DecodeCase& c, std::uint64_t seed,
-                                    void (*spoil)(DecodeOperands&), DecodeResult* out_result) {
+                                    void (*spoil)(DecodeOperands&), AttentionResult* out_result) {
   RandomInputs random(seed, "decode_attention " + name_of(c));
   const std::string what = name_of(c) +
                            (c.blocks > 0 ? ", " + std::to_string(c.blocks) + " blocks" : "") +
@@ -240,7 +234,7 @@ std::vector<CheckReport> check_case(const DecodeCase& c, std::uint64_t seed,
   if (spoil != nullptr) spoil(operands);
   const OnDevice<Element> device(c, operands);
   std::string problem;
-  const DecodeResult result = run_operator(c, device, table.row_pages, 2, problem);
+  const AttentionResult result = run_operator(c, device, table.row_pages, 2, problem);
   if (problem.empty()) problem = problem_of_empty_sequences(c, result);
   if (out_result != nullptr) *out_result = result;
 
@@ -328,16 +322,9 @@ std::vector<DecodeCase> cases_at(Scale scale) {
 
 }  // namespace
 
-bool DecodeResult::operator==(const DecodeResult& other) const {
-  const auto same_bits = [](const auto& a, const auto& b) {
-    return a.size() == b.size() &&
-           (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0);
-  };
-  return same_bits(out, other.out) && same_bits(log_sum_exp, other.log_sum_exp);
-}
-
 std::vector<CheckReport> check_decode_case(const DecodeCase& c, std::uint64_t seed,
-                                           void (*spoil)(DecodeOperands&), DecodeResult* result) {
+                                           void (*spoil)(DecodeOperands&),
+                                           AttentionResult* result) {
   return c.e4m3 ? check_case<E4m3>(c, seed, spoil, result)
                 : check_case<Bf16>(c, seed, spoil, result);
 }

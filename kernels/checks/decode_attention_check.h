@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/checks/attention_result.h"
 #include "kernels/checks/check.h"
 #include "kernels/device/number_formats.h"
 
@@ -33,18 +34,12 @@ struct DecodeOperands {
   std::vector<int> page_table, lengths;
 };
 
-struct DecodeResult {
-  std::vector<Bf16> out;
-  std::vector<float> log_sum_exp;  // empty when not wanted
-  bool operator==(const DecodeResult& other) const;
-};
-
 /// Runs a case twice and compares every element with the oracle: the output's relative error; with
 /// a bf16 cache its largest error against that of an implementation in separate bf16 steps; the
 /// log-sum-exp. `spoil`, when given, changes what the device gets, not the reference; `result`,
 /// when given, receives what the operator wrote.
 std::vector<CheckReport> check_decode_case(const DecodeCase& c, std::uint64_t seed,
                                            void (*spoil)(DecodeOperands& operands) = nullptr,
-                                           DecodeResult* result = nullptr);
+                                           AttentionResult* result = nullptr);
 
 }  // namespace fleetsim::kernels

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/checks/attention_result.h"
 #include "kernels/checks/check.h"
 #include "kernels/device/number_formats.h"
 
@@ -26,19 +27,13 @@ struct LatentDecodeOperands {
   std::vector<int> page_table, lengths;
 };
 
-struct LatentResult {
-  std::vector<Bf16> out;
-  std::vector<float> log_sum_exp;  // empty when not wanted
-  bool operator==(const LatentResult& other) const;
-};
-
 /// Runs a case twice and compares every element (or those of a sample) with float64: the output's
 /// relative error, its largest error against that of an implementation in separate bf16 steps, the
 /// log-sum-exp. `spoil`, when given, changes what the device gets, not the reference; `result`,
 /// when given, receives what the operator wrote.
 std::vector<CheckReport> check_latent_decode_case(
     const LatentDecodeCase& c, std::uint64_t seed,
-    void (*spoil)(LatentDecodeOperands& operands) = nullptr, LatentResult* result = nullptr);
+    void (*spoil)(LatentDecodeOperands& operands) = nullptr, AttentionResult* result = nullptr);
 
 struct LatentPrefillCase {
   int heads = 1;
@@ -58,6 +53,6 @@ struct LatentPrefillOperands {
 /// As check_latent_decode_case.
 std::vector<CheckReport> check_latent_prefill_case(
     const LatentPrefillCase& c, std::uint64_t seed,
-    void (*spoil)(LatentPrefillOperands& operands) = nullptr, LatentResult* result = nullptr);
+    void (*spoil)(LatentPrefillOperands& operands) = nullptr, AttentionResult* result = nullptr);
 
 }  // namespace fleetsim::kernels

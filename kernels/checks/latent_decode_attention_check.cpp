@@ -72,8 +72,8 @@ LatentDecodeOperands draw(const LatentDecodeCase& c, const PageTable& table, Ran
 
 /// Runs the operator twice on poisoned outputs and workspace. Says what is wrong beside its
 /// numbers.
-LatentResult run_operator(const LatentDecodeCase& c, const LatentDecodeOperands& operands,
-                          const PageTable& table, std::string& problem) {
+AttentionResult run_operator(const LatentDecodeCase& c, const LatentDecodeOperands& operands,
+                             const PageTable& table, std::string& problem) {
   const DeviceBuffer<Bf16> query(operands.query), cache(operands.cache);
   const DeviceBuffer<int> page_table(operands.page_table), lengths(operands.lengths);
   LatentDecodeArguments arguments;
@@ -93,7 +93,7 @@ LatentResult run_operator(const LatentDecodeCase& c, const LatentDecodeOperands&
   arguments.workspace = workspace.data();
   const std::size_t heads = c.lengths.size() * static_cast<std::size_t>(c.query_tokens) *
                             static_cast<std::size_t>(c.heads);
-  LatentResult result;
+  AttentionResult result;
   for (int i = 0; i < 2; ++i) {
     const DeviceBuffer<Bf16> out(heads * kValue);
     const DeviceBuffer<float> log_sum_exp(heads);
@@ -101,8 +101,8 @@ LatentResult run_operator(const LatentDecodeCase& c, const LatentDecodeOperands&
     arguments.log_sum_exp = c.wants_log_sum_exp ? log_sum_exp.data() : nullptr;
     launch_latent_decode(arguments, {});
     device_synchronize();
-    const LatentResult now{out.values(),
-                           c.wants_log_sum_exp ? log_sum_exp.values() : std::vector<float>()};
+    const AttentionResult now{out.values(),
+                              c.wants_log_sum_exp ? log_sum_exp.values() : std::vector<float>()};
     if (i > 0 && !(now == result)) problem = "a second launch gave other bytes";
     result = now;
     if (!out.guards_intact() || !log_sum_exp.guards_intact() || !workspace.guards_intact())
@@ -112,7 +112,7 @@ LatentResult run_operator(const LatentDecodeCase& c, const LatentDecodeOperands&
 }
 
 /// Rows that see nothing: zeros, and minus infinity. compare() has no eye for either.
-std::string problem_of_blind_rows(const LatentDecodeCase& c, const LatentResult& result) {
+std::string problem_of_blind_rows(const LatentDecodeCase& c, const AttentionResult& result) {
   const std::vector<AttentionRow> rows = rows_of(c);
   const std::size_t heads = static_cast<std::size_t>(c.heads);
   for (std::size_t row = 0; row < rows.size(); ++row)
@@ -127,12 +127,6 @@ std::string problem_of_blind_rows(const LatentDecodeCase& c, const LatentResult&
         return "a row that sees nothing got a log-sum-exp";
     }
   return "";
-}
-
-std::vector<float> floats_of(const std::vector<Bf16>& values) {
-  std::vector<float> floats(values.size());
-  std::transform(values.begin(), values.end(), floats.begin(), [](Bf16 v) { return to_float(v); });
-  return floats;
 }
 
 /// The first 512 elements of each row of `width`.
@@ -197,17 +191,9 @@ std::vector<LatentDecodeCase> cases_at(Scale scale) {
 
 }  // namespace
 
-bool LatentResult::operator==(const LatentResult& other) const {
-  const auto same_bits = [](const auto& a, const auto& b) {
-    return a.size() == b.size() &&
-           (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0);
-  };
-  return same_bits(out, other.out) && same_bits(log_sum_exp, other.log_sum_exp);
-}
-
 std::vector<CheckReport> check_latent_decode_case(const LatentDecodeCase& c, std::uint64_t seed,
                                                   void (*spoil)(LatentDecodeOperands&),
-                                                  LatentResult* result_out) {
+                                                  AttentionResult* result_out) {
   const std::string what = name_of(c) +
                            (c.blocks > 0 ? ", " + std::to_string(c.blocks) + " blocks" : "") +
                            " seed " + std::to_string(seed);
@@ -238,7 +224,7 @@ std::vector<CheckReport> check_latent_decode_case(const LatentDecodeCase& c, std
 
   if (spoil != nullptr) spoil(operands);
   std::string problem;
-  const LatentResult result = run_operator(c, operands, table, problem);
+  const AttentionResult result = run_operator(c, operands, table, problem);
   if (problem.empty()) problem = problem_of_blind_rows(c, result);
   if (result_out != nullptr) *result_out = result;
 

@@ -18,13 +18,6 @@ constexpr std::size_t kKey = kLatentKeyWidth, kValue = kLatentValueWidth;
 constexpr int kUnusedRows = 2;  // of query and out behind the last sequence, of keys between two
 const float kSoftmaxScale = 1.0F / std::sqrt(static_cast<float>(kLatentKeyWidth));
 
-std::string list_of(const std::vector<int>& values) {
-  std::string text;
-  for (std::size_t i = 0; i < values.size() && i < 6; ++i)
-    text += (i == 0 ? "" : ",") + std::to_string(values[i]);
-  return values.size() <= 6 ? text : text + ",... (" + std::to_string(values.size()) + ")";
-}
-
 /// What the operands follow from, with the seed.
 std::string name_of(const LatentPrefillCase& c) {
   return std::to_string(c.heads) + " heads" + (c.causal ? ", causal, new " : ", all keys, new ") +
@@ -46,8 +39,8 @@ std::vector<Bf16> owned_rows(const std::vector<bool>& owned, std::size_t width, 
   return rows;
 }
 
-LatentResult run_operator(const LatentPrefillCase& c, const LatentPrefillOperands& operands,
-                          std::string& problem) {
+AttentionResult run_operator(const LatentPrefillCase& c, const LatentPrefillOperands& operands,
+                             std::string& problem) {
   const DeviceBuffer<Bf16> query(operands.query), keys(operands.keys), values(operands.values);
   const DeviceBuffer<int> query_starts(operands.query_starts), cached(operands.cached_lengths),
       key_starts(operands.key_starts);
@@ -74,13 +67,13 @@ LatentResult run_operator(const LatentPrefillCase& c, const LatentPrefillOperand
   arguments.causal = c.causal;
   arguments.blocks = c.blocks;
   prepare_latent_prefill_workspace(workspace.data(), {});
-  LatentResult result;
+  AttentionResult result;
   for (int i = 0; i < 2; ++i) {
     device_fill(out.data(), 0xff, rows * heads * kValue * sizeof(Bf16), {});
     device_fill(log_sum_exp.data(), 0xff, rows * heads * sizeof(float), {});
     launch_latent_prefill(arguments, {});
     device_synchronize();
-    const LatentResult now{out.values(), log_sum_exp.values()};
+    const AttentionResult now{out.values(), log_sum_exp.values()};
     if (i > 0 && !(now == result)) problem = "a second launch gave other bytes";
     result = now;
   }
@@ -162,7 +155,7 @@ std::vector<LatentPrefillCase> cases_at(Scale scale) {
 
 std::vector<CheckReport> check_latent_prefill_case(const LatentPrefillCase& c, std::uint64_t seed,
                                                    void (*spoil)(LatentPrefillOperands&),
-                                                   LatentResult* result_out) {
+                                                   AttentionResult* result_out) {
   const std::string what = name_of(c) +
                            (c.blocks > 0 ? ", " + std::to_string(c.blocks) + " blocks" : "") +
                            " seed " + std::to_string(seed);
@@ -217,7 +210,7 @@ std::vector<CheckReport> check_latent_prefill_case(const LatentPrefillCase& c, s
 
   if (spoil != nullptr) spoil(operands);
   std::string problem;
-  const LatentResult result = run_operator(c, operands, problem);
+  const AttentionResult result = run_operator(c, operands, problem);
   if (result_out != nullptr) *result_out = result;
 
   std::vector<float> out, log_sum_exp;

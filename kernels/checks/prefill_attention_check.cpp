@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "hw_models/check.h"
+#include "kernels/checks/attention_result.h"
 #include "kernels/checks/operator_checks.h"
 #include "kernels/device/device_memory.h"
 #include "kernels/operators/plain_attention.h"
@@ -24,13 +25,6 @@ constexpr Bf16 kNan{0x7fc0};
 constexpr float kQueryScale = 0.0625F, kKeyScale = 0.375F, kValueScale = 0.75F;
 constexpr int kUnusedRows = 2;  // rows of query and out behind the last sequence
 
-std::string list_of(const std::vector<int>& values) {
-  std::string text;
-  for (std::size_t i = 0; i < values.size() && i < 6; ++i)
-    text += (i == 0 ? "" : ",") + std::to_string(values[i]);
-  return values.size() <= 6 ? text : text + ",... (" + std::to_string(values.size()) + ")";
-}
-
 std::string name_of(const PrefillCase& c, std::uint64_t seed) {
   const char* const drafts[] = {"", ", draft chains", ", draft stars", ", draft trees"};
   return std::to_string(c.query_heads) + "/" + std::to_string(c.kv_heads) + " heads of " +
@@ -39,12 +33,6 @@ std::string name_of(const PrefillCase& c, std::uint64_t seed) {
          (c.window > 0 ? ", window " + std::to_string(c.window) : "") +
          drafts[static_cast<int>(c.drafts)] + ", new " + list_of(c.new_lengths) + " cached " +
          list_of(c.cached_lengths) + " seed " + std::to_string(seed);
-}
-
-std::vector<float> floats_of(const std::vector<Bf16>& values) {
-  std::vector<float> floats(values.size());
-  std::transform(values.begin(), values.end(), floats.begin(), [](Bf16 v) { return to_float(v); });
-  return floats;
 }
 
 /// Codes of e4m3 for values / scale, as bf16.
@@ -174,21 +162,10 @@ std::vector<T> rows_of(const std::vector<T>& matrix, const std::vector<std::size
   return picked;
 }
 
-struct DeviceResult {
-  std::vector<Bf16> out;
-  std::vector<float> log_sum_exp;
-  bool operator==(const DeviceResult& other) const {
-    return std::equal(out.begin(), out.end(), other.out.begin(),
-                      [](Bf16 a, Bf16 b) { return a.bits == b.bits; }) &&
-           std::equal(log_sum_exp.begin(), log_sum_exp.end(), other.log_sum_exp.begin(),
-                      [](float a, float b) { return bits_of(a) == bits_of(b); });
-  }
-};
-
 /// Runs the kernel on poisoned outputs; says what is wrong with the memory around and behind them.
 template <class Element>
-DeviceResult run_elements(const PrefillCase& c, const PrefillOperands& operands, int row_pages,
-                          void* workspace, std::string& problem) {
+AttentionResult run_elements(const PrefillCase& c, const PrefillOperands& operands, int row_pages,
+                             void* workspace, std::string& problem) {
   const std::size_t heads = static_cast<std::size_t>(c.query_heads);
   const std::size_t rows = operands.query.size() / (heads * static_cast<std::size_t>(c.head_dim));
   const DeviceBuffer<Bf16> query(operands.query);
@@ -228,7 +205,7 @@ DeviceResult run_elements(const PrefillCase& c, const PrefillOperands& operands,
   arguments.workspace = workspace;
   launch_prefill_attention(arguments, {});
   device_synchronize();
-  DeviceResult result{out.values(), log_sum_exp.values()};
+  AttentionResult result{out.values(), log_sum_exp.values()};
 
   const std::size_t used = static_cast<std::size_t>(operands.query_starts.back()) * heads;
   for (std::size_t i = used * static_cast<std::size_t>(c.head_dim); i < result.out.size(); ++i)
@@ -242,8 +219,8 @@ DeviceResult run_elements(const PrefillCase& c, const PrefillOperands& operands,
   return result;
 }
 
-DeviceResult run_on_device(const PrefillCase& c, const PrefillOperands& operands, int row_pages,
-                           void* workspace, std::string& problem) {
+AttentionResult run_on_device(const PrefillCase& c, const PrefillOperands& operands, int row_pages,
+                              void* workspace, std::string& problem) {
   return c.e4m3 ? run_elements<E4m3>(c, operands, row_pages, workspace, problem)
                 : run_elements<Bf16>(c, operands, row_pages, workspace, problem);
 }
@@ -496,8 +473,8 @@ std::vector<CheckReport> check_prefill_case(const PrefillCase& c, std::uint64_t 
     return run_on_device(one, of_case, inputs.table.row_pages,
                          c.workspace ? workspace.data() : nullptr, problem);
   };
-  const DeviceResult result = run(c, operands);
-  const DeviceResult again = run(c, operands);
+  const AttentionResult result = run(c, operands);
+  const AttentionResult again = run(c, operands);
   if (!(result == again)) problem = "a second launch gave other bytes";
   if (is_plainly_causal(c)) {
     PrefillCase causal = c;

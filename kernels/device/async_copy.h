@@ -154,4 +154,18 @@ FLEETSIM_DEVICE void bulk_copy_to_shared(void* shared, const void* global, std::
 #endif
 }
 
+/// A place in a ring of slots with an mbarrier each: the slot whose turn it is and the parity of
+/// its phase. Those who fill and those who read count the same way.
+template <int kSlots>
+struct Turn {
+  int slot = 0;
+  unsigned parity = 0;
+  FLEETSIM_DEVICE void advance() {
+    if (++slot == kSlots) {
+      slot = 0;
+      parity ^= 1;
+    }
+  }
+};
+
 }  // namespace fleetsim::kernels

@@ -31,12 +31,6 @@ struct Decode {
   }
 };
 
-const int* take_integers(const std::vector<int>& values, Arena& arena) {
-  int* memory = arena.take<int>(values.size());
-  copy_to_device(memory, values.data(), values.size() * sizeof(int));
-  return memory;
-}
-
 template <class Format>
 std::vector<float> floats_at(const Format* device, std::size_t count) {
   std::vector<Format> bits(count);
@@ -135,8 +129,8 @@ PreparedPoint prepare(const Point& point, Arena& arena, std::uint64_t seed) {
     throw NotSupportedHere(
         "the decode kernel takes heads of 64 or 128 elements, pages of a power of two of at least "
         "16 tokens, at most 16 query heads per KV head, and batches whose tiles 32 bits can count");
-  shape.page_table = take_integers(decode->table.pages, arena);
-  shape.lengths = take_integers(lengths, arena);
+  shape.page_table = take(decode->table.pages, arena);
+  shape.lengths = take(lengths, arena);
   // launches of a stream follow each other: one workspace for all sets
   shape.workspace = arena.take<std::uint8_t>(decode_attention_workspace_bytes(shape));
   prepare_decode_attention_workspace(shape, {});

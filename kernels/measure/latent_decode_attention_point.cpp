@@ -9,6 +9,7 @@
 #include "kernels/checks/check.h"
 #include "kernels/device/device_memory.h"
 #include "kernels/measure/arena.h"
+#include "kernels/measure/attention_sets.h"
 #include "kernels/measure/operator_points.h"
 #include "kernels/operators/latent_decode_attention.h"
 #include "kernels/reference/attention.h"
@@ -28,12 +29,6 @@ struct LatentDecode {
     return static_cast<std::size_t>(sets[0].query_tokens) * static_cast<std::size_t>(sets[0].heads);
   }
 };
-
-const int* take_integers(const std::vector<int>& values, Arena& arena) {
-  int* memory = arena.take<int>(values.size());
-  copy_to_device(memory, values.data(), values.size() * sizeof(int));
-  return memory;
-}
 
 void append_floats(std::vector<float>& values, const Bf16* device, std::size_t count) {
   std::vector<Bf16> bits(count);
@@ -123,8 +118,8 @@ PreparedPoint prepare_latent_decode_attention(const Point& point, Arena& arena,
         "two of at least 16 tokens, and batches whose tiles 32 bits can count");
   if (device_facts().compute_capability != 90)
     throw NotSupportedHere("the latent decode kernel is written for sm_90");
-  shape.page_table = take_integers(decode->table.pages, arena);
-  shape.lengths = take_integers(lengths, arena);
+  shape.page_table = take(decode->table.pages, arena);
+  shape.lengths = take(lengths, arena);
   // launches of a stream follow each other: one workspace for all sets
   shape.workspace = arena.take<std::uint8_t>(latent_decode_workspace_bytes(shape));
 

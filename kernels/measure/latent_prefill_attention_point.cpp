@@ -9,6 +9,7 @@
 #include "kernels/checks/check.h"
 #include "kernels/device/device_memory.h"
 #include "kernels/measure/arena.h"
+#include "kernels/measure/attention_sets.h"
 #include "kernels/measure/operator_points.h"
 #include "kernels/operators/latent_prefill_attention.h"
 #include "kernels/reference/attention.h"
@@ -27,12 +28,6 @@ struct LatentPrefill {
 
   std::size_t heads() const { return static_cast<std::size_t>(sets[0].heads); }
 };
-
-const int* take_integers(const std::vector<int>& values, Arena& arena) {
-  int* memory = arena.take<int>(values.size());
-  copy_to_device(memory, values.data(), values.size() * sizeof(int));
-  return memory;
-}
 
 /// `count` rows of `width` elements that lie `stride` apart, as rows of `padded`.
 std::vector<float> head_rows(const Bf16* device, std::size_t stride, std::size_t width,
@@ -72,19 +67,6 @@ void sample_pair(const LatentPrefill& prefill, std::size_t row, std::size_t head
   const std::vector<float> own =
       head_rows(a.out + (row * heads + head) * kValue, kValue, kValue, kValue, 1);
   out.insert(out.end(), own.begin(), own.end());
-}
-
-/// NaN where the kernel wrote nothing.
-bool all_finite(const Bf16* out, std::size_t count) {
-  constexpr std::size_t kPiece = 8 << 20;
-  std::vector<Bf16> bits(std::min(count, kPiece));
-  for (std::size_t at = 0; at < count; at += kPiece) {
-    const std::size_t here = std::min(kPiece, count - at);
-    copy_to_host(bits.data(), out + at, here * sizeof(Bf16));
-    for (std::size_t i = 0; i < here; ++i)
-      if ((bits[i].bits & 0x7f80) == 0x7f80) return false;  // the exponent of NaN and infinity
-  }
-  return true;
 }
 
 /// Runs set 0 on a poisoned output.
@@ -148,9 +130,9 @@ PreparedPoint prepare_latent_prefill_attention(const Point& point, Arena& arena,
   if (device_facts().compute_capability != 90)
     throw NotSupportedHere("the latent prefill kernel is written for sm_90");
   shape.softmax_scale = 1.0F / std::sqrt(static_cast<float>(kLatentKeyWidth));
-  shape.query_starts = take_integers(query_starts, arena);
-  shape.cached_lengths = take_integers(cached_lengths, arena);
-  shape.key_starts = take_integers(prefill->key_starts, arena);
+  shape.query_starts = take(query_starts, arena);
+  shape.cached_lengths = take(cached_lengths, arena);
+  shape.key_starts = take(prefill->key_starts, arena);
   // launches of a stream follow each other: one workspace for all sets
   shape.workspace = arena.take<std::uint8_t>(kLatentPrefillWorkspaceBytes);
   prepare_latent_prefill_workspace(shape.workspace, {});

@@ -39,13 +39,6 @@ std::vector<int> narrowed(const std::vector<std::int64_t>& lengths) {
   return {lengths.begin(), lengths.end()};
 }
 
-template <class T>
-const T* take(const std::vector<T>& values, Arena& arena) {
-  T* memory = arena.take<T>(values.size());
-  copy_to_device(memory, values.data(), values.size() * sizeof(T));
-  return memory;
-}
-
 /// The keys or values of one sequence and KV head, page after page: [pages][page_tokens][head_dim].
 template <class Element>
 std::vector<float> head_of_cache(const Prefill<Element>& prefill, const Element* cache,
@@ -98,19 +91,6 @@ std::vector<double> reference_of(const Prefill<Element>& prefill, std::size_t ro
   table.pool_pages = table.row_pages = ceil_div(table.lengths[0], a.page_tokens);
   for (int page = 0; page < table.pool_pages; ++page) table.pages.push_back(page);
   return reference_attention(inputs).out;
-}
-
-/// NaN where the kernel wrote nothing.
-bool all_finite(const Bf16* out, std::size_t count) {
-  constexpr std::size_t kPiece = 8 << 20;
-  std::vector<Bf16> bits(std::min(count, kPiece));
-  for (std::size_t at = 0; at < count; at += kPiece) {
-    const std::size_t here = std::min(kPiece, count - at);
-    copy_to_host(bits.data(), out + at, here * sizeof(Bf16));
-    for (std::size_t i = 0; i < here; ++i)
-      if ((bits[i].bits & 0x7f80) == 0x7f80) return false;  // the exponent of NaN and infinity
-  }
-  return true;
 }
 
 /// Runs set 0 on a poisoned output.

@@ -50,19 +50,6 @@ struct Ring {
 };
 constexpr int kBarriersBytes = 256;  // of 16 barriers at most
 
-/// A place in the ring: both sides count the same way.
-template <int kStages>
-struct Turn {
-  int stage = 0;
-  unsigned parity = 0;
-  FLEETSIM_DEVICE void next() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1U;
-    }
-  }
-};
-
 struct Parameters {
   const std::int32_t* offsets;
   const float *row_scale, *weight_scales;
@@ -150,16 +137,16 @@ FLEETSIM_DEVICE void copy_tiles(const Ring<kColumns>& ring, const TensorMap& row
     const Tile tile = tile_at(index, kColumns, groups, parameters);
     const bool whole = tile.rows > kHalfRows;
     const L2Keep keep = tile.last_use ? L2Keep::first_out : L2Keep::normal;
-    for (int step = 0; step < parameters.steps; ++step, turn.next()) {
-      barrier_wait(ring.empty + turn.stage, turn.parity ^ 1U);
-      Mbarrier* full = ring.full + turn.stage;
+    for (int step = 0; step < parameters.steps; ++step, turn.advance()) {
+      barrier_wait(ring.empty + turn.slot, turn.parity ^ 1U);
+      Mbarrier* full = ring.full + turn.slot;
       barrier_arrive_expecting(full, Ring<kColumns>::kWeightBytes + (whole ? 2 : 1) * kPanelBytes);
       const int k = step * kStepElements;
-      copy_tensor_to_shared(ring.weights(turn.stage), weights, {k, tile.column, tile.expert}, full,
+      copy_tensor_to_shared(ring.weights(turn.slot), weights, {k, tile.column, tile.expert}, full,
                             keep);
-      copy_tensor_to_shared(ring.rows(turn.stage, 0), rows, {k, tile.row}, full);
+      copy_tensor_to_shared(ring.rows(turn.slot, 0), rows, {k, tile.row}, full);
       if (whole)
-        copy_tensor_to_shared(ring.rows(turn.stage, 1), rows, {k, tile.row + kHalfRows}, full);
+        copy_tensor_to_shared(ring.rows(turn.slot, 1), rows, {k, tile.row + kHalfRows}, full);
     }
   }
   let_next_kernel_start();
@@ -219,18 +206,18 @@ FLEETSIM_DEVICE void multiply_tiles(const Ring<kColumns>& ring, const Groups& gr
        index += static_cast<int>(gridDim.x)) {
     const Tile tile = tile_at(index, kColumns, groups, parameters);
     if (half * kHalfRows >= tile.rows) {
-      for (int step = 0; step < parameters.steps; ++step, turn.next()) {
-        barrier_wait(ring.full + turn.stage, turn.parity);  // not before others took the last one
-        if (arrives) barrier_arrive(ring.empty + turn.stage);
+      for (int step = 0; step < parameters.steps; ++step, turn.advance()) {
+        barrier_wait(ring.full + turn.slot, turn.parity);  // not before others took the last one
+        if (arrives) barrier_arrive(ring.empty + turn.slot);
       }
       continue;
     }
     int last = 0;  // the stage before
     FLEETSIM_NO_UNROLL
-    for (int step = 0; step < parameters.steps; ++step, turn.next()) {
-      barrier_wait(ring.full + turn.stage, turn.parity);
-      const SharedOperand a = shared_operand(ring.rows(turn.stage, half));
-      const SharedOperand b = shared_operand(ring.weights(turn.stage));
+    for (int step = 0; step < parameters.steps; ++step, turn.advance()) {
+      barrier_wait(ring.full + turn.slot, turn.parity);
+      const SharedOperand a = shared_operand(ring.rows(turn.slot, half));
+      const SharedOperand b = shared_operand(ring.weights(turn.slot));
       warpgroup_fence();
       FLEETSIM_UNROLL
       for (int part = 0; part < kPanelRowBytes / 32; ++part)
@@ -239,7 +226,7 @@ FLEETSIM_DEVICE void multiply_tiles(const Ring<kColumns>& ring, const Groups& gr
       warpgroup_commit();
       warpgroup_wait<1>();  // the products of the stage before are through
       if (step > 0 && arrives) barrier_arrive(ring.empty + last);
-      last = turn.stage;
+      last = turn.slot;
     }
     warpgroup_wait<0>();
     keep_behind(sums);

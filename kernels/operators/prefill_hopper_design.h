@@ -114,19 +114,6 @@ struct Control {
 FLEETSIM_DEVICE int smaller(int a, int b) { return a < b ? a : b; }
 FLEETSIM_DEVICE int larger(int a, int b) { return a > b ? a : b; }
 
-/// A place in a ring, counted up.
-template <int kSlots>
-struct Turn {
-  int slot = 0;
-  unsigned parity = 0;
-  FLEETSIM_DEVICE void advance() {
-    if (++slot == kSlots) {
-      slot = 0;
-      parity ^= 1;
-    }
-  }
-};
-
 template <class D>
 FLEETSIM_DEVICE void init_barriers(Control* control) {
   // of an order: the copying warp, and those that clear or turn, too

@@ -106,9 +106,9 @@ std::optional<AttentionBackend> attention_backend(EngineSettings::Attention aske
 
 // Kernels of old releases against those that the fits are of. Fitted on the closed-loop
 // Llama-3.3-70B rows of vLLM 0.10.2 (decode over fp8 KV on H100, nvfp4 on B200); see VALIDATION.md.
-// Experts in mxfp4 on Hopper: these releases' time to first token says Marlin, the fit is of
-// Triton. Marlin's rate is the median of its mxfp4 and int4 rows of 8192 tokens in aiconfigurator's
-// tables (H100 and H200, tensor-parallel widths 1 to 16: 112 to 206 TFLOP/s).
+// Experts in fp4 on Hopper: the time to first token of vLLM 0.18 says Marlin, whichever release;
+// the fit is of Triton. Marlin's rate is the median of its mxfp4 and int4 rows of 8192 tokens in
+// aiconfigurator's tables (H100 and H200, tensor-parallel widths 1 to 16: 112 to 206 TFLOP/s).
 KernelAge kernel_age(std::int64_t date, const GpuSpec& gpu) {
   KernelAge age;
   if (gpu.architecture_sm == 90) age.fp4_experts_rate = FlopsPerSecond{176e12};

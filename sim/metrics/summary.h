@@ -125,7 +125,9 @@ struct Summary {
   std::vector<PoolSection> pools;
   double realised_prompt_mean = 0, realised_prompt_p95 = 0, realised_output_mean = 0,
          realised_output_p95 = 0;
-  double frontend_share = 0;  // mean share of e2e spent in the front end (network, tokenising)
+  /// Mean share of e2e that the front end works (network, tokenising; waiting for a place left
+  /// out).
+  double frontend_share = 0;
   bool latency_from_sketch = false;  // above 20 million finished requests: rank error <= 0.1 %
   bool stopped_early = false;        // the sink asked to stop; figures are partial
   bool saturated = false;            // the backlog kept growing until arrivals ended

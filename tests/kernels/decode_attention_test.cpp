@@ -13,6 +13,7 @@
 #include "kernels/checks/operator_checks.h"
 #include "kernels/operators/decode_schedule.h"
 #include "kernels/reference/attention.h"
+#include "tests/kernels/check_reports.h"
 
 #include "tests/catch.h"
 
@@ -32,20 +33,6 @@ class EmulatedCapability {
  private:
   int before_;
 };
-
-void require_all_passed(const std::vector<CheckReport>& reports) {
-  REQUIRE_FALSE(reports.empty());
-  for (const CheckReport& report : reports) {
-    INFO(report.what << ": " << report.error << ", limit " << report.limit << " "
-                     << report.problem);
-    REQUIRE(report.passed());
-  }
-}
-
-bool any_failed(const std::vector<CheckReport>& reports) {
-  return std::any_of(reports.begin(), reports.end(),
-                     [](const CheckReport& report) { return !report.passed(); });
-}
 
 /// Two sequences, the first of them cut.
 DecodeCase small_case() {
@@ -165,10 +152,10 @@ TEST_CASE("decode attention's bits do not depend on the order in which threads r
   DecodeCase c = small_case();
   c.e4m3 = GENERATE(false, true);
   c.lengths = {600, 50, 0};
-  DecodeResult first;
+  AttentionResult first;
   for (const std::uint64_t seed : {1, 2, 3}) {
     emulation::set_schedule_seed(seed);
-    DecodeResult result;
+    AttentionResult result;
     require_all_passed(check_decode_case(c, 7, nullptr, &result));
     if (seed == 1) first = result;
     REQUIRE(result == first);
@@ -185,7 +172,7 @@ TEST_CASE("decode attention cut in 1 to 16 parts gives one result", "[kernels][d
         decode_plan(c.lengths, 1, decode_tile_tokens<Bf16>(64), c.blocks, DecodeBlocks::all);
     REQUIRE(std::count_if(plan.begin(), plan.end(),
                           [](const auto& pieces) { return !pieces.empty(); }) == c.blocks);
-    DecodeResult result;
+    AttentionResult result;
     require_all_passed(check_decode_case(c, 5, nullptr, &result));
     std::vector<float> out;
     for (const Bf16 value : result.out) out.push_back(to_float(value));
@@ -224,7 +211,7 @@ TEST_CASE("a sequence whose cache is not finite spoils nobody else's result",
   c.e4m3 = GENERATE(false, true);
   c.blocks = 1;  // one block goes through all, so that stages are used again
   c.lengths = {300, 270, 9, 1, 140};
-  DecodeResult sound, spoiled;
+  AttentionResult sound, spoiled;
   check_decode_case(c, 3, nullptr, &sound);
   check_decode_case(
       c, 3,

@@ -10,26 +10,13 @@
 #include "kernels/checks/latent_attention_check.h"
 #include "kernels/checks/operator_checks.h"
 #include "kernels/operators/decode_schedule.h"
+#include "tests/kernels/check_reports.h"
 
 #include "tests/catch.h"
 
 using namespace fleetsim::kernels;
 
 namespace {
-
-void require_all_passed(const std::vector<CheckReport>& reports) {
-  REQUIRE_FALSE(reports.empty());
-  for (const CheckReport& report : reports) {
-    INFO(report.what << ": " << report.error << ", limit " << report.limit << " "
-                     << report.problem);
-    REQUIRE(report.passed());
-  }
-}
-
-bool any_failed(const std::vector<CheckReport>& reports) {
-  return std::any_of(reports.begin(), reports.end(),
-                     [](const CheckReport& report) { return !report.passed(); });
-}
 
 LatentDecodeArguments sound_arguments() {
   LatentDecodeArguments arguments;
@@ -48,10 +35,10 @@ TEST_CASE("decode attention on latents is what float64 says", "[kernels][latent_
 TEST_CASE("decode attention on latents: bits do not depend on the order in which threads run",
           "[kernels][latent_decode]") {
   const LatentDecodeCase c{20, 2, 16, {64 * 5 + 1, 64 * 7, 0, 70}, 3};
-  LatentResult first;
+  AttentionResult first;
   for (const std::uint64_t seed : {1, 2, 3, 4}) {
     emulation::set_schedule_seed(seed);
-    LatentResult result;
+    AttentionResult result;
     require_all_passed(check_latent_decode_case(c, 7, nullptr, &result));
     if (seed == 1) first = result;
     REQUIRE(result == first);
@@ -63,7 +50,7 @@ TEST_CASE("decode attention on latents cut in 1 to 5 parts gives one result",
   LatentDecodeCase c{16, 1, 64, {64 * 10 - 5}};
   std::vector<double> whole;
   for (c.blocks = 1; c.blocks <= 5; ++c.blocks) {
-    LatentResult result;
+    AttentionResult result;
     require_all_passed(check_latent_decode_case(c, 5, nullptr, &result));
     std::vector<float> out;
     for (const Bf16 value : result.out) out.push_back(to_float(value));
@@ -109,7 +96,7 @@ TEST_CASE(
 TEST_CASE("a sequence whose latents are not finite spoils nobody else's result",
           "[kernels][latent_decode]") {
   const LatentDecodeCase c{5, 1, 16, {150, 130, 9, 1, 140}, 1};
-  LatentResult sound, spoiled;
+  AttentionResult sound, spoiled;
   check_latent_decode_case(c, 3, nullptr, &sound);
   check_latent_decode_case(
       c, 3,

@@ -10,28 +10,11 @@
 #include "hw_models/check.h"
 #include "kernels/checks/latent_attention_check.h"
 #include "kernels/checks/operator_checks.h"
+#include "tests/kernels/check_reports.h"
 
 #include "tests/catch.h"
 
 using namespace fleetsim::kernels;
-
-namespace {
-
-void require_all_passed(const std::vector<CheckReport>& reports) {
-  REQUIRE_FALSE(reports.empty());
-  for (const CheckReport& report : reports) {
-    INFO(report.what << ": " << report.error << ", limit " << report.limit << " "
-                     << report.problem);
-    REQUIRE(report.passed());
-  }
-}
-
-bool any_failed(const std::vector<CheckReport>& reports) {
-  return std::any_of(reports.begin(), reports.end(),
-                     [](const CheckReport& report) { return !report.passed(); });
-}
-
-}  // namespace
 
 TEST_CASE("prefill attention on expanded latents is what float64 says",
           "[kernels][latent_prefill]") {
@@ -44,11 +27,11 @@ TEST_CASE(
     "on the number of blocks",
     "[kernels][latent_prefill]") {
   LatentPrefillCase c{2, {140, 0, 66}, {130, 4, 0}};
-  LatentResult first;
+  AttentionResult first;
   for (const std::uint64_t seed : {1, 2, 3, 4}) {
     emulation::set_schedule_seed(seed);
     c.blocks = static_cast<int>(seed % 3);
-    LatentResult result;
+    AttentionResult result;
     require_all_passed(check_latent_prefill_case(c, 7, nullptr, &result));
     if (seed == 1) first = result;
     REQUIRE(result == first);
@@ -82,7 +65,7 @@ TEST_CASE("contexts taken in pieces and merged by their log-sum-exps are what th
           "[kernels][latent_prefill]") {
   // the last 40 keys and the 60 before them, of the same draws
   const LatentPrefillCase whole{1, {3}, {97}, false};
-  LatentResult at_once, pieces[2];
+  AttentionResult at_once, pieces[2];
   check_latent_prefill_case(whole, 11, nullptr, &at_once);
   check_latent_prefill_case(
       whole, 11, [](LatentPrefillOperands& o) { o.cached_lengths = {57}; }, &pieces[0]);
@@ -95,7 +78,7 @@ TEST_CASE("contexts taken in pieces and merged by their log-sum-exps are what th
     CHECK(both == Approx(at_once.log_sum_exp[row]).margin(1e-4));
     for (std::size_t i = row * 128; i < (row + 1) * 128; ++i) {
       double merged = 0;
-      for (const LatentResult& piece : pieces)
+      for (const AttentionResult& piece : pieces)
         merged += std::exp(static_cast<double>(piece.log_sum_exp[row]) - both) *
                   static_cast<double>(to_float(piece.out[i]));
       REQUIRE(merged == Approx(to_float(at_once.out[i])).margin(4e-3));
