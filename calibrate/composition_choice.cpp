@@ -112,8 +112,8 @@ CompositionChoice::CompositionChoice(std::int64_t count, std::uint64_t seed)
 }
 
 void CompositionChoice::keep(Kept& kept, std::uint64_t hash, const Composition& composition) const {
-  if (static_cast<std::int64_t>(kept.size()) >= count_ && kept.rbegin()->first.first < hash) return;
-  kept.emplace(std::make_pair(hash, composition), true);
+  if (static_cast<std::int64_t>(kept.size()) >= count_ && kept.rbegin()->first < hash) return;
+  kept.emplace(hash, composition);
   if (static_cast<std::int64_t>(kept.size()) > count_) kept.erase(std::prev(kept.end()));
 }
 
@@ -138,8 +138,7 @@ std::vector<ChosenComposition> CompositionChoice::choose() const {
   std::vector<std::vector<Queue>> turns(kTurns);
   const auto queue_of = [](const Kept& kept, std::string stratum) {
     Queue queue{std::move(stratum), {}};
-    for (auto one = kept.rbegin(); one != kept.rend(); ++one)
-      queue.left.push_back(&one->first.second);
+    for (auto one = kept.rbegin(); one != kept.rend(); ++one) queue.left.push_back(&one->second);
     return queue;
   };
   for (const auto& [key, kept] : strata_)

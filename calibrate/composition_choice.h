@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,7 +40,7 @@ class CompositionChoice {
 
  private:
   /// The compositions with the least hashes, ascending.
-  using Kept = std::map<std::pair<std::uint64_t, Composition>, bool>;
+  using Kept = std::set<std::pair<std::uint64_t, Composition>>;
   /// (place of the kind in the turns, place of the stratum in the kind).
   using StratumKey = std::pair<int, std::int64_t>;
   void keep(Kept& kept, std::uint64_t hash, const Composition& composition) const;

@@ -81,4 +81,12 @@ std::string nearest_word(const std::string& word, const std::vector<std::string>
   return best;
 }
 
+std::string unknown_name(const std::string& what, const std::string& word,
+                         const std::vector<std::string>& known) {
+  const std::string hint = nearest_word(word, known);
+  return fmt::format("unknown {} '{}'{}; known are {}", what, word,
+                     hint.empty() ? "" : fmt::format("; did you mean '{}'?", hint),
+                     fmt::join(known, ", "));
+}
+
 }  // namespace fleetsim

@@ -52,5 +52,8 @@ class ConfigError : public std::runtime_error {
 
 /// The candidate nearest to `word` by edit distance when it is near enough to be meant, else "".
 std::string nearest_word(const std::string& word, const std::vector<std::string>& candidates);
+/// "unknown GPU 'h20'; did you mean 'h200'?; known are ..."
+std::string unknown_name(const std::string& what, const std::string& word,
+                         const std::vector<std::string>& known);
 
 }  // namespace fleetsim

@@ -8,13 +8,13 @@
 
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 
 #include "hw_models/check.h"
 #include "hw_models/problems.h"
 #include "sim/app/scenario_argument.h"
+#include "sim/app/terminal_color.h"
 #include "sim/breakdown/breakdown.h"
 #include "sim/breakdown/breakdown_json.h"
 #include "sim/breakdown/breakdown_page.h"
@@ -189,11 +189,6 @@ void write_files(const Breakdown& breakdown, const BreakdownOptions& options) {
   json.commit();
 }
 
-bool color_wanted() {
-  const char* no_color = std::getenv("NO_COLOR");  // https://no-color.org: set and not empty
-  return isatty(STDOUT_FILENO) != 0 && (no_color == nullptr || *no_color == '\0');
-}
-
 }  // namespace
 
 int breakdown_command(const BreakdownOptions& options) {
@@ -230,7 +225,7 @@ int breakdown_command(const BreakdownOptions& options) {
   problems.throw_if_any();
 
   if (!options.out.empty()) write_files(breakdown, options);
-  std::string text = breakdown_text(breakdown, {options.operators, color_wanted()});
+  std::string text = breakdown_text(breakdown, {options.operators, color_wanted(STDOUT_FILENO)});
   if (!options.out.empty())
     text += fmt::format("\nopen {0}/breakdown.html   (figures: {0}/breakdown.json)\n", options.out);
   std::fputs(text.c_str(), stdout);

@@ -32,12 +32,7 @@ void write_file(const std::string& path, const std::string& text) {
 
 int fit_command(const FitOptions& options) {
   const GpuSpec* gpu = find_gpu(options.gpu);
-  if (gpu == nullptr) {
-    const std::string hint = nearest_word(options.gpu, gpu_names());
-    refuse("--gpu", fmt::format("unknown GPU '{}'{}; known are {}", options.gpu,
-                                hint.empty() ? "" : fmt::format("; did you mean '{}'?", hint),
-                                fmt::join(gpu_names(), ", ")));
-  }
+  if (gpu == nullptr) refuse("--gpu", unknown_name("GPU", options.gpu, gpu_names()));
   std::error_code error;
   if (!options.out.empty() && !options.force && std::filesystem::exists(options.out, error))
     refuse(options.out, "is there already; --force overwrites it");

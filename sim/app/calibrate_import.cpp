@@ -10,25 +10,12 @@
 #include "hw_models/problems.h"
 
 namespace fleetsim {
-namespace {
-
-/// "unknown GPU 'h20'; did you mean 'h200'?; known are ..."
-std::string unknown(const std::string& what, const std::string& word,
-                    const std::vector<std::string>& known) {
-  const std::string hint = nearest_word(word, known);
-  return fmt::format("unknown {} '{}'{}; known are {}", what, word,
-                     hint.empty() ? "" : fmt::format("; did you mean '{}'?", hint),
-                     fmt::join(known, ", "));
-}
-
-}  // namespace
-
 int import_command(const ImportOptions& options) {
   Problems problems;
   const auto owner = table_owner_named(options.from);
-  if (!owner) problems.add("--from", {}, unknown("form", options.from, table_owner_names()));
+  if (!owner) problems.add("--from", {}, unknown_name("form", options.from, table_owner_names()));
   const GpuSpec* gpu = find_gpu(options.gpu);
-  if (gpu == nullptr) problems.add("--gpu", {}, unknown("GPU", options.gpu, gpu_names()));
+  if (gpu == nullptr) problems.add("--gpu", {}, unknown_name("GPU", options.gpu, gpu_names()));
   problems.throw_if_any();
   const Import import = import_tables(*owner, options.paths, *gpu, problems);
   problems.throw_if_any();

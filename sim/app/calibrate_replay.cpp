@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -14,6 +13,7 @@
 #include "hw_models/gpu_spec.h"
 #include "hw_models/problems.h"
 #include "sim/app/kernels_program.h"
+#include "sim/app/terminal_color.h"
 #include "sim/report/output_folder.h"
 #include "sim/validation/replay_fit.h"
 #include "sim/validation/replay_json.h"
@@ -34,26 +34,13 @@ void print(const std::string& text) {
   std::fflush(stdout);
 }
 
-bool color_wanted() {
-  const char* no_color = std::getenv("NO_COLOR");  // https://no-color.org: set and not empty
-  return isatty(STDOUT_FILENO) != 0 && (no_color == nullptr || *no_color == '\0');
-}
-
-std::string known_names(const std::string& what, const std::string& word,
-                        const std::vector<std::string>& known) {
-  const std::string hint = nearest_word(word, known);
-  return fmt::format("unknown {} '{}'{}; known are {}", what, word,
-                     hint.empty() ? "" : fmt::format("; did you mean '{}'?", hint),
-                     fmt::join(known, ", "));
-}
-
 void check_options(const ReplayCommandOptions& options, Problems& problems) {
   const auto stacks = replay_stack_names();
   if (!options.stack.empty() &&
       std::find(stacks.begin(), stacks.end(), options.stack) == stacks.end())
-    problems.add("--stack", {}, known_names("stack", options.stack, stacks));
+    problems.add("--stack", {}, unknown_name("stack", options.stack, stacks));
   if (!options.gpu.empty() && find_gpu(options.gpu) == nullptr)
-    problems.add("--gpu", {}, known_names("GPU", options.gpu, gpu_names()));
+    problems.add("--gpu", {}, unknown_name("GPU", options.gpu, gpu_names()));
   std::error_code error;
   if (!options.out.empty() && fs::exists(options.out, error) &&
       !fs::is_directory(options.out, error))
@@ -73,7 +60,7 @@ int compare(const MeasuredReplay& replay, const std::optional<ReplayFit>& asked,
   problems.throw_if_any();
   const ReplayScores scores = scores_of(replay, *fit, problems);
   problems.throw_if_any();
-  std::string text = replay_text(scores, color_wanted());
+  std::string text = replay_text(scores, color_wanted(STDOUT_FILENO));
   if (!out.empty()) {
     std::error_code error;
     fs::create_directories(out, error);  // what goes wrong is said when the file is written

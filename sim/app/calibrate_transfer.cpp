@@ -18,13 +18,7 @@ namespace {
 
 const GpuSpec* gpu_of(const char* option, const std::string& name, Problems& problems) {
   const GpuSpec* gpu = find_gpu(name);
-  if (gpu == nullptr) {
-    const std::string hint = nearest_word(name, gpu_names());
-    problems.add(option, {},
-                 fmt::format("unknown GPU '{}'{}; known are {}", name,
-                             hint.empty() ? "" : fmt::format("; did you mean '{}'?", hint),
-                             fmt::join(gpu_names(), ", ")));
-  }
+  if (gpu == nullptr) problems.add(option, {}, unknown_name("GPU", name, gpu_names()));
   return gpu;
 }
 

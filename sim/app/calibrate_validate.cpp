@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -14,16 +13,12 @@
 #include "calibrate/operator_fit.h"
 #include "hw_models/gpu_spec.h"
 #include "hw_models/problems.h"
+#include "sim/app/terminal_color.h"
 #include "sim/validation/kept_out_scores.h"
 #include "sim/validation/replay_fit.h"
 
 namespace fleetsim {
 namespace {
-
-bool color_wanted() {
-  const char* no_color = std::getenv("NO_COLOR");  // https://no-color.org: set and not empty
-  return isatty(STDOUT_FILENO) != 0 && (no_color == nullptr || *no_color == '\0');
-}
 
 std::vector<MeasuredTable> tables_of(const KeptOutOptions& options, const GpuSpec*& gpu,
                                      Problems& problems) {
@@ -72,14 +67,8 @@ int kept_out_command(const KeptOutOptions& options) {
   const GpuSpec* gpu = nullptr;
   if (!options.gpu.empty()) {
     gpu = find_gpu(options.gpu);
-    if (gpu == nullptr) {
-      const std::string hint = nearest_word(options.gpu, gpu_names());
-      problems.add("--gpu", {},
-                   fmt::format("unknown GPU '{}'{}; known are {}", options.gpu,
-                               hint.empty() ? "" : fmt::format("; did you mean '{}'?", hint),
-                               fmt::join(gpu_names(), ", ")));
-      problems.throw_if_any();
-    }
+    if (gpu == nullptr) problems.add("--gpu", {}, unknown_name("GPU", options.gpu, gpu_names()));
+    problems.throw_if_any();
   }
   const std::vector<MeasuredTable> tables = tables_of(options, gpu, problems);
   problems.throw_if_any();
@@ -88,7 +77,7 @@ int kept_out_command(const KeptOutOptions& options) {
   scores.replays = stored_replays(options.folders, *gpu, fit.fitted, problems);
   problems.throw_if_any();
   const std::string text =
-      options.json ? kept_out_json(scores) : kept_out_text(scores, color_wanted());
+      options.json ? kept_out_json(scores) : kept_out_text(scores, color_wanted(STDOUT_FILENO));
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
   return 0;

@@ -3,13 +3,13 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <string>
 
 #include "hw_models/check.h"
 #include "hw_models/problems.h"
 #include "sim/app/command_line.h"
+#include "sim/app/terminal_color.h"
 
 namespace {
 
@@ -17,8 +17,7 @@ constexpr int kExitInternal = 1;
 constexpr int kExitBadInput = 2;
 
 void print_problems(const fleetsim::Problems& problems) {
-  const char* no_color = std::getenv("NO_COLOR");  // https://no-color.org: set and not empty
-  const bool color = isatty(STDERR_FILENO) != 0 && (no_color == nullptr || *no_color == '\0');
+  const bool color = fleetsim::color_wanted(STDERR_FILENO);
   for (const fleetsim::Problem& problem : problems.sorted()) {
     std::string text = problem.text();
     const std::size_t at = text.find(": error: ");

@@ -21,6 +21,7 @@
 #include "hw_models/problems.h"
 #include "sim/app/progress_bar.h"
 #include "sim/app/scenario_argument.h"
+#include "sim/app/terminal_color.h"
 #include "sim/fleet/default_prices.h"
 #include "sim/fleet/deployment.h"
 #include "sim/fleet/simulation.h"
@@ -195,14 +196,9 @@ FurtherRuns make_further_runs(const Scenario& scenario, const Deployment& deploy
   return further;
 }
 
-bool color_wanted() {
-  const char* no_color = std::getenv("NO_COLOR");  // https://no-color.org: set and not empty
-  return isatty(STDOUT_FILENO) != 0 && (no_color == nullptr || *no_color == '\0');
-}
-
 void print_outcome(const Json& data, const WallSection& wall, const OutputFolder& folder,
                    bool further_complete) {
-  std::string text = terminal_summary(data, wall, color_wanted());
+  std::string text = terminal_summary(data, wall, color_wanted(STDOUT_FILENO));
   std::string files;
   for (const std::string& name : folder.names()) files += (files.empty() ? "" : ", ") + name;
   text += fmt::format("    files  {} in {}\n", files, folder.path());
